@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * State port: who may work on what, and what is finished.
+ *
+ * The one transition table that every driver implements is src/state/protocol.md; this header
+ * gives the calls. The state never holds media, and it can be lost: open jobs are rebuilt from
+ * the store.
+ *
+ * Rules that hold for every driver:
+ *  - Every call is safe to repeat: a lost reply cannot be told from a lost request.
+ *  - Leases are for efficiency. Correctness comes from "first complete wins" and from fences
+ *    (numbers that only grow within a job), checked where something is committed.
+ *  - A job's epoch grows with each retry of the whole job; a fence names its epoch in its upper
+ *    32 bits, so completions of an earlier epoch are refused (-ESTALE).
+ *  - Failures of a slot and deaths of a worker are counted apart (limits below).
+ *
+ * Threads: one lathe_state may be shared by several threads.
+ */
+#ifndef LATHE_STATE_H
+#define LATHE_STATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lathe/error.h"
+#include "lathe/job.h"
+
+enum lathe_job_status {
+    LATHE_JOB_QUEUED = 0,
+    LATHE_JOB_SPLITTING,
+    LATHE_JOB_TRANSCODING,
+    LATHE_JOB_MERGING,
+    LATHE_JOB_COMPLETED, /* terminal */
+    LATHE_JOB_FAILED,    /* terminal */
+    LATHE_JOB_CANCELLED, /* terminal */
+};
+const char *lathe_job_status_name(enum lathe_job_status status);
+
+/* A unit is one claimable piece of a job. Numbered from 0 within the job, pilots first, then the
+ * audio (if any), then the chunks; unit numbers are the claim order. */
+enum lathe_unit_kind { LATHE_UNIT_PILOT = 0, LATHE_UNIT_AUDIO, LATHE_UNIT_CHUNK };
+const char *lathe_unit_kind_name(enum lathe_unit_kind kind);
+
+struct lathe_unit {
+    enum lathe_unit_kind kind;
+    uint32_t index;         /* within its kind */
+    bool needs_pilots;      /* claimable only when every pilot is done */
+    uint32_t needs_chunks;  /* claimable only when chunks 0 … needs_chunks-1 are done */
+};
+
+/* Outcome of claims and completions; never an error. */
+enum lathe_verdict {
+    LATHE_GRANTED = 0, /* the lease is yours; a fence was returned */
+    LATHE_BUSY,        /* somebody holds a live lease; look again after ret_wait_ms */
+    LATHE_WAIT,        /* its needs are not met yet */
+    LATHE_DONE,        /* it is finished already: nothing to do */
+    LATHE_GONE,        /* the job is unknown or ended: drop the work */
+    LATHE_DUPLICATE,   /* complete(): somebody was first; your result is garbage */
+    LATHE_RETRY,       /* attempt_failed(): the unit is open again */
+    LATHE_EXHAUSTED,   /* attempt_failed(): limit reached, the job is failed now */
+};
+
+#define LATHE_LIMIT_SLOT_FAILURES 3   /* failures of a unit before its job fails */
+#define LATHE_LIMIT_WORKER_DEATHS 10  /* leases of a unit that ran out before its job fails */
+#define LATHE_LEASE_TTL_MS 30000      /* default lease; renewed at a third of it */
+
+struct lathe_claim {
+    char job_id[LATHE_ID_MAX + 1];
+    uint32_t unit;       /* number within the job */
+    uint64_t fence;      /* epoch << 32 | counter */
+    struct lathe_unit what;
+    uint32_t attempt;    /* 1 for the first */
+};
+
+/* One finished unit: what merge_claim returns. */
+struct lathe_done {
+    uint32_t unit;
+    struct lathe_unit what;
+    uint64_t fence;
+    char *result; /* the JSON given to complete() */
+};
+
+struct lathe_job_view {
+    char id[LATHE_ID_MAX + 1];
+    enum lathe_job_status status;
+    int priority;
+    uint32_t epoch;
+    uint32_t total_chunks, completed_chunks; /* for people; nothing is decided from them */
+    uint32_t total_units, completed_units;
+    int64_t created_us, updated_us, finished_us; /* wall clock; 0 = not yet */
+    char *error;   /* why it failed, or NULL */
+    char *record;  /* the JSON given to create() */
+    char *result;  /* the JSON given to merge_commit(), or NULL */
+};
+void lathe_job_view_clear(struct lathe_job_view *view);
+void lathe_done_free(struct lathe_done *list, size_t count);
+
+struct lathe_state;
+
+/* A driver provides all of these ("must") unless marked. Arguments were validated by the front. */
+struct lathe_state_driver {
+    const char *name; /* "sqlite", "redis" */
+    size_t priv_size;
+
+    int (*open)(void *priv, const char *location, struct lathe_error *err);
+    void (*close)(void *priv);
+
+    /* Registers an accepted job; a second create() of the same id changes nothing. */
+    int (*create)(void *priv, const char *job_id, int priority, const char *record,
+                  struct lathe_error *err);
+    /* Lease on the split. GRANTED, BUSY, DONE (already planned), GONE. */
+    int (*claim_split)(void *priv, const char *job_id, const char *owner, int ttl_ms,
+                       enum lathe_verdict *ret, uint64_t *ret_fence, int *ret_wait_ms,
+                       struct lathe_error *err);
+    /* Publishes the units; from here chunks can be claimed. GRANTED (stored), DONE (there already),
+     * GONE; -ESTALE when `fence` is not the current split's. */
+    int (*set_units)(void *priv, const char *job_id, uint64_t fence, const struct lathe_unit *units,
+                     uint32_t count, enum lathe_verdict *ret, struct lathe_error *err);
+    /* Lease on one named unit. */
+    int (*claim)(void *priv, const char *job_id, uint32_t unit, const char *owner, int ttl_ms,
+                 enum lathe_verdict *ret, struct lathe_claim *ret_claim, int *ret_wait_ms,
+                 struct lathe_error *err);
+    /* Lease on the next open unit of any job: higher priority first, then older job, then lower
+     * unit; `job_id` NULL = any job. GRANTED, or WAIT when nothing is claimable now. */
+    int (*claim_next)(void *priv, const char *job_id, const char *owner, int ttl_ms,
+                      enum lathe_verdict *ret, struct lathe_claim *ret_claim,
+                      struct lathe_error *err);
+    /* Extends a lease (a unit's, or the split's / merge's with unit = LATHE_UNIT_SPLIT / _MERGE).
+     * GRANTED, or GONE when it is no longer yours. */
+    int (*renew)(void *priv, const char *job_id, uint32_t unit, uint64_t fence, int ttl_ms,
+                 enum lathe_verdict *ret, struct lathe_error *err);
+    /* First valid result wins, whether or not the lease still lives. DONE (stored), DUPLICATE, GONE;
+     * -ESTALE when the fence is of an earlier epoch. */
+    int (*complete)(void *priv, const char *job_id, uint32_t unit, uint64_t fence,
+                    const char *result, enum lathe_verdict *ret, struct lathe_error *err);
+    /* Counts a failed attempt; permanent = no retry can help. RETRY, EXHAUSTED, DUPLICATE (the unit
+     * is done or the lease is not yours any more), GONE. Also for split and merge. */
+    int (*attempt_failed)(void *priv, const char *job_id, uint32_t unit, uint64_t fence,
+                          bool permanent, const char *reason, enum lathe_verdict *ret,
+                          struct lathe_error *err);
+    /* Hands a lease back without counting (drain, Ctrl-C). A lease not yours is success. */
+    int (*release)(void *priv, const char *job_id, uint32_t unit, uint64_t fence,
+                   struct lathe_error *err);
+    /* When every unit is done: lease on the merge, with the manifest from the same transaction.
+     * GRANTED, WAIT (incomplete), BUSY, DONE, GONE. The caller frees *ret_done. */
+    int (*merge_claim)(void *priv, const char *job_id, const char *owner, int ttl_ms,
+                       enum lathe_verdict *ret, uint64_t *ret_fence, struct lathe_done **ret_done,
+                       size_t *ret_count, int *ret_wait_ms, struct lathe_error *err);
+    /* The single commit point: DONE (committed), DUPLICATE (was committed before), GONE;
+     * -ESTALE when the fence is not the current merge's. */
+    int (*merge_commit)(void *priv, const char *job_id, uint64_t fence, const char *result,
+                        enum lathe_verdict *ret, struct lathe_error *err);
+    /* Ends a job as failed or cancelled. An ended job is left as it is (GONE), else DONE. */
+    int (*finish)(void *priv, const char *job_id, enum lathe_job_status status, const char *reason,
+                  enum lathe_verdict *ret, struct lathe_error *err);
+    /* Results of the done units (any kind), in unit order. The caller frees. */
+    int (*results)(void *priv, const char *job_id, struct lathe_done **ret_done, size_t *ret_count,
+                   struct lathe_error *err);
+    /* -ENOENT when unknown. The caller clears. */
+    int (*get)(void *priv, const char *job_id, struct lathe_job_view *ret, struct lathe_error *err);
+    /* Ids of the jobs that have not ended, most urgent first. The caller frees each and the array. */
+    int (*list_open)(void *priv, char ***ret_ids, size_t *ret_count, struct lathe_error *err);
+    /* Forgets a job. Unknown is success. */
+    int (*remove)(void *priv, const char *job_id, struct lathe_error *err);
+};
+
+#define LATHE_UNIT_SPLIT UINT32_MAX
+#define LATHE_UNIT_MERGE (UINT32_MAX - 1)
+
+/* The front: the same calls with a handle first. */
+int lathe_state_open(const char *driver, const char *location, struct lathe_state **ret,
+                     struct lathe_error *err);
+void lathe_state_close(struct lathe_state *state); /* NULL is allowed */
+int lathe_state_create(struct lathe_state *st, const char *job_id, int priority, const char *record,
+                       struct lathe_error *err);
+int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const char *owner,
+                            int ttl_ms, enum lathe_verdict *ret, uint64_t *ret_fence,
+                            int *ret_wait_ms, struct lathe_error *err);
+int lathe_state_set_units(struct lathe_state *st, const char *job_id, uint64_t fence,
+                          const struct lathe_unit *units, uint32_t count, enum lathe_verdict *ret,
+                          struct lathe_error *err);
+int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit, const char *owner,
+                      int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
+                      int *ret_wait_ms, struct lathe_error *err);
+int lathe_state_claim_next(struct lathe_state *st, const char *job_id, const char *owner,
+                           int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
+                           struct lathe_error *err);
+int lathe_state_renew(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
+                      int ttl_ms, enum lathe_verdict *ret, struct lathe_error *err);
+int lathe_state_complete(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
+                         const char *result, enum lathe_verdict *ret, struct lathe_error *err);
+int lathe_state_attempt_failed(struct lathe_state *st, const char *job_id, uint32_t unit,
+                               uint64_t fence, bool permanent, const char *reason,
+                               enum lathe_verdict *ret, struct lathe_error *err);
+int lathe_state_release(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
+                        struct lathe_error *err);
+int lathe_state_merge_claim(struct lathe_state *st, const char *job_id, const char *owner,
+                            int ttl_ms, enum lathe_verdict *ret, uint64_t *ret_fence,
+                            struct lathe_done **ret_done, size_t *ret_count, int *ret_wait_ms,
+                            struct lathe_error *err);
+int lathe_state_merge_commit(struct lathe_state *st, const char *job_id, uint64_t fence,
+                             const char *result, enum lathe_verdict *ret, struct lathe_error *err);
+int lathe_state_finish(struct lathe_state *st, const char *job_id, enum lathe_job_status status,
+                       const char *reason, enum lathe_verdict *ret, struct lathe_error *err);
+int lathe_state_results(struct lathe_state *st, const char *job_id, struct lathe_done **ret_done,
+                        size_t *ret_count, struct lathe_error *err);
+int lathe_state_get(struct lathe_state *st, const char *job_id, struct lathe_job_view *ret,
+                    struct lathe_error *err);
+int lathe_state_list_open(struct lathe_state *st, char ***ret_ids, size_t *ret_count,
+                          struct lathe_error *err);
+int lathe_state_remove(struct lathe_state *st, const char *job_id, struct lathe_error *err);
+
+#endif
