@@ -94,7 +94,6 @@ struct lathe_plan {
     int encoder_threads;
     int passes;
     double gop_seconds;
-    double pilot_quality;             /* rate factor that pilots are encoded at */
     bool conceal_damage;
 
     struct lathe_plan_rendition renditions[LATHE_RENDITIONS_MAX];
@@ -105,7 +104,8 @@ struct lathe_plan {
     uint32_t n_pilots;
     struct lathe_plan_chunk *chunks;
     uint32_t n_chunks;                /* at least 1 */
-    uint32_t rate_lag;                /* chunk i's factor uses the sizes of chunks 0 … i-rate_lag */
+    uint32_t rate_lag;                /* chunk i's factor uses the sizes of chunks 0 … i-rate_lag;
+                                         lathe_rate_lag(n_chunks) */
 
     char **warnings;                  /* for the user: streams left out, clamped renditions, … */
     uint32_t n_warnings;
@@ -147,5 +147,12 @@ int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t 
                          const struct lathe_rate_sample *pilots,
                          const struct lathe_rate_sample *done, uint32_t n_done,
                          struct lathe_rate *ret);
+
+/* How far the sizes that a chunk's factor is made from lie behind it: small enough to correct, large
+ * enough that many slots can work at once. */
+uint32_t lathe_rate_lag(uint32_t n_chunks);
+
+/* The rate factor that pilots of this rendition are encoded with: a guess from bits per pixel. */
+double lathe_rate_pilot_quality(const struct lathe_plan *plan, int rendition);
 
 #endif
