@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lathe/cancel.h"
 #include "lathe/error.h"
 
 #define LATHE_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -60,6 +61,10 @@ int lathe_write_file_atomic(const char *path, const void *data, size_t size,
                             struct lathe_error *err);
 /* Moves a file; across file systems it copies to `<dst>.part`, syncs and renames. */
 int lathe_move_file(const char *src, const char *dst, struct lathe_error *err);
+/* Copies from `in_fd` to `out_fd` (from their positions to the end of `in_fd`), in the kernel where
+ * it can. -ECANCELED when `cancel` (may be NULL) fired. Says nothing about durability. */
+int lathe_copy_data(int in_fd, int out_fd, const struct lathe_cancel *cancel);
+/* Makes the directory entry of `path` durable. */
 int lathe_fsync_parent(const char *path);
 
 /* --- ids --- */

@@ -38,6 +38,11 @@ struct lathe_error {
 int lathe_error_set(struct lathe_error *err, int code, enum lathe_fault fault, const char *format,
                     ...) __attribute__((format(printf, 4, 5)));
 
+/* The same for a failed system call: the fault follows from `code` (a full disk is RESOURCE, a
+ * missing or forbidden file INPUT, …) and ": " with the system's text is appended. */
+int lathe_error_errno(struct lathe_error *err, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Adds (replaces) the advice of an error that is set. */
 void lathe_error_hint(struct lathe_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
