@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a job, one function a step, over nothing but the ports and the slot pool. The same
+ * steps run in `lathe run` and in a fleet.
+ *
+ * A step that fails on its media is no error of the function: it is counted in the state (which
+ * bounds retries and fails the job), told to the sink, and 1 is returned. Negative answers mean
+ * that the step could not be carried through at all: a port failed, or -ECANCELED, with the lease
+ * given back. Every step may be repeated, at any time, by anybody. Threads: one flow may be shared;
+ * its members do not change while steps run. The sink is called on the thread of the step (merges
+ * of several renditions: on several threads).
+ */
+#ifndef LATHE_FLOW_H
+#define LATHE_FLOW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "lathe/cancel.h"
+#include "lathe/job.h"
+#include "lathe/plan.h"
+#include "lathe/pool.h"
+#include "lathe/queue.h"
+#include "lathe/state.h"
+#include "lathe/store.h"
+
+struct lathe_leases;
+
+/* What somebody who watches a job is told; each may be NULL. `unit` may be LATHE_UNIT_SPLIT or
+ * LATHE_UNIT_MERGE. */
+struct lathe_flow_sink {
+    void *opaque;
+    void (*planned)(void *opaque, const char *job_id, const struct lathe_plan *plan);
+    void (*started)(void *opaque, const char *job_id, uint32_t unit);
+    void (*progress)(void *opaque, const char *job_id, uint32_t unit,
+                     const struct lathe_progress *progress);
+    void (*done)(void *opaque, const char *job_id, uint32_t unit);
+    /* `verdict`: LATHE_RETRY, LATHE_EXHAUSTED (the job is failed now), or who was first. */
+    void (*failed)(void *opaque, const char *job_id, uint32_t unit, const struct lathe_error *why,
+                   enum lathe_verdict verdict);
+};
+
+struct lathe_flow {
+    struct lathe_queue *queue;
+    struct lathe_state *state;
+    struct lathe_store *store;
+    struct lathe_pool *pool;
+    struct lathe_leases *leases; /* renews what steps hold */
+    const char *scratch_dir;     /* exists; best on the store's file system */
+    const char *owner;           /* of leases */
+    struct lathe_cancel *cancel; /* may be NULL */
+    int lease_ttl_ms;
+    int merge_parallel; /* renditions joined at once, at least 1 */
+    bool keep_intermediates;
+    bool only_host; /* nobody else could have more room: a full disk ends the job */
+    struct lathe_flow_sink sink;
+};
+
+/* A thread that renews registered leases at a third of their life. */
+int lathe_leases_create(struct lathe_state *state, int ttl_ms, struct lathe_leases **ret,
+                        struct lathe_error *err);
+void lathe_leases_destroy(struct lathe_leases *leases); /* NULL is allowed */
+int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t unit,
+                     uint64_t fence);
+void lathe_leases_remove(struct lathe_leases *leases, const char *job_id, uint32_t unit,
+                         uint64_t fence);
+
+/* Stores the job's record, registers it and rings the bell. `job` was validated. */
+int lathe_flow_submit(struct lathe_flow *flow, const struct lathe_job *job,
+                      struct lathe_error *err);
+/* The steps: 1 when something was done (or counted as failed), 0 when there was nothing to do. */
+int lathe_flow_split(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
+                    struct lathe_error *err); /* then merges, when it was the last one */
+int lathe_flow_merge(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+/* Whatever open jobs (or `job_id`, not NULL) need that no claim of a unit would bring: a split, a
+ * merge, whose worker failed or died. */
+int lathe_flow_sweep(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+/* After the commit: moves the results to their final names, then removes intermediates. */
+int lathe_flow_publish(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+/* Gives a job that was just planned the finished units of an earlier life, where their objects are
+ * still whole. Returns how many were taken over. */
+int lathe_flow_adopt(struct lathe_flow *flow, const char *job_id, const struct lathe_done *done,
+                     size_t count, struct lathe_error *err);
+
+#endif

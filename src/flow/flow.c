@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every step begins and ends with: loading the job, and counting a failed attempt.
+ */
+#include "flow.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+void lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress)
+{
+    const struct lathe_flow_meter *meter = opaque;
+    const struct lathe_flow_sink *sink = &meter->flow->sink;
+    if (sink->progress)
+        sink->progress(sink->opaque, meter->job_id, meter->unit, progress);
+}
+
+void lathe_flow_job_finish(struct lathe_flow_job *fj)
+{
+    lathe_job_finish(&fj->job);
+    lathe_plan_finish(&fj->plan);
+    free(fj->dir);
+    free(fj->source_path);
+    free(fj->plan_path);
+    free(fj->index_path);
+    *fj = (struct lathe_flow_job){0};
+}
+
+static int load_record(struct lathe_flow *flow, const char *job_id, struct lathe_job *ret,
+                       struct lathe_error *err)
+{
+    struct lathe_job_view view = {0};
+    int r = lathe_state_get(flow->state, job_id, &view, err);
+    if (r < 0)
+        return r;
+    json_t *json = view.record ? json_loads(view.record, 0, NULL) : NULL;
+    lathe_job_view_clear(&view);
+    if (!json)
+        return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INPUT, "job %s has no readable record",
+                               job_id);
+    lathe_job_finish(ret);
+    r = lathe_job_from_json(json, ret, err);
+    json_decref(json);
+    return r;
+}
+
+static int load_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, struct lathe_error *err)
+{
+    const char *id = fj->job.id;
+    _cleanup_free_ char *plan_key = lathe_key_plan(id);
+    _cleanup_free_ char *index_key = lathe_key_index(id);
+    if (!plan_key || !index_key)
+        return lathe_error_nomem(err);
+    int r = lathe_flow_fetch(flow, plan_key, fj->dir, "plan.json", &fj->plan_path, err);
+    if (r == 0)
+        r = lathe_flow_fetch(flow, index_key, fj->dir, "index.bin", &fj->index_path, err);
+    if (r < 0)
+        return r;
+    json_t *json = json_load_file(fj->plan_path, 0, NULL);
+    if (!json)
+        return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "%s is not JSON",
+                               fj->plan_path);
+    lathe_plan_finish(&fj->plan);
+    r = lathe_plan_from_json(json, &fj->plan, err);
+    json_decref(json);
+    return r;
+}
+
+int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, bool planned,
+                        struct lathe_flow_job *ret, struct lathe_error *err)
+{
+    struct lathe_flow_job fj = {0};
+    lathe_job_init(&fj.job);
+    lathe_plan_init(&fj.plan);
+    int r = load_record(flow, job_id, &fj.job, err);
+    if (r == 0) {
+        fj.dir = lathe_format("%s/%s", flow->scratch_dir, job_id);
+        r = fj.dir ? lathe_mkdir_p(fj.dir, err) : lathe_error_nomem(err);
+    }
+    if (r == 0) {
+        if (!fj.job.source_is_local)
+            r = lathe_flow_fetch(flow, fj.job.source_key, fj.dir, "source", &fj.source_path, err);
+        else if (!(fj.source_path = strdup(fj.job.source_key)))
+            r = lathe_error_nomem(err);
+    }
+    if (r == 0 && planned)
+        r = load_plan(flow, &fj, err);
+    if (r < 0) {
+        lathe_flow_job_finish(&fj);
+        return r;
+    }
+    *ret = fj;
+    return 0;
+}
+
+static bool is_permanent(const struct lathe_flow *flow, const struct lathe_error *why)
+{
+    switch (why->fault) {
+    case LATHE_FAULT_INPUT:
+    case LATHE_FAULT_USAGE:
+    case LATHE_FAULT_CONFIG:
+        return true;
+    default:
+        break;
+    }
+    if (why->code == -EILSEQ) /* the plan is wrong: the same plan gives the same answer */
+        return true;
+    return flow->only_host && (why->code == -ENOSPC || why->code == -EDQUOT);
+}
+
+static void dead_letter(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+                        const char *reason)
+{
+    json_t *json = json_pack("{s:i, s:s, s:I, s:s}", "v", 1, "job_id", job_id, "unit",
+                             (json_int_t)unit, "reason", reason);
+    _cleanup_free_ char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    /* The state has the verdict; this copy is for people, and its loss changes nothing. */
+    if (body)
+        (void)lathe_queue_publish(flow->queue, LATHE_TOPIC_DEAD, job_id, body, NULL);
+}
+
+int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+                              uint64_t fence, const struct lathe_error *why,
+                              struct lathe_error *err)
+{
+    if (why->fault == LATHE_FAULT_INTERRUPTED || why->code == -ECANCELED) {
+        (void)lathe_state_release(flow->state, job_id, unit, fence, NULL); /* else it runs out */
+        if (err)
+            *err = *why;
+        return -ECANCELED;
+    }
+    enum lathe_verdict verdict;
+    int r = lathe_state_attempt_failed(flow->state, job_id, unit, fence, is_permanent(flow, why),
+                                       why->what, &verdict, err);
+    if (r < 0)
+        return r;
+    if (verdict == LATHE_EXHAUSTED) {
+        dead_letter(flow, job_id, unit, why->what);
+        (void)lathe_flow_record_end(flow, job_id, NULL); /* a copy; the state has the truth */
+    }
+    if (flow->sink.failed)
+        flow->sink.failed(flow->sink.opaque, job_id, unit, why, verdict);
+    return 0;
+}

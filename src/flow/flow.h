@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the steps of this folder share: a job loaded for work, results as the state keeps them, and
+ * the one way in which an attempt fails.
+ */
+#ifndef LATHE_FLOW_INTERNAL_H
+#define LATHE_FLOW_INTERNAL_H
+
+#include "lathe/base.h"
+#include "lathe/flow.h"
+
+/* --- flow.c: a job loaded for work --- */
+struct lathe_flow_job {
+    struct lathe_job job;
+    struct lathe_plan plan; /* when loaded with `planned` */
+    char *dir;              /* its own scratch folder, exists */
+    char *source_path, *plan_path, *index_path;
+};
+int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, bool planned,
+                        struct lathe_flow_job *ret, struct lathe_error *err);
+void lathe_flow_job_finish(struct lathe_flow_job *fj);
+
+/* Counts a failed attempt; an interruption gives the lease back instead and returns -ECANCELED.
+ * 0 when the state took it. */
+int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+                              uint64_t fence, const struct lathe_error *why,
+                              struct lathe_error *err);
+
+/* --- object.c: objects and local files --- */
+/* A local file with the object's content: in place where the store can, else fetched once to
+ * `dir`/`name`. malloc'd. */
+int lathe_flow_fetch(struct lathe_flow *flow, const char *key, const char *dir, const char *name,
+                     char **ret_path, struct lathe_error *err);
+/* Stores a local file and asks the store whether it has all of it. Consumes the file unless `keep`.
+ */
+int lathe_flow_put(struct lathe_flow *flow, const char *key, const char *path, const char *sha256,
+                   uint64_t frames, bool keep, struct lathe_error *err);
+int lathe_flow_put_json(struct lathe_flow *flow, const char *key, const json_t *json,
+                        struct lathe_error *err);
+/* Size of what a slot wrote must be what it said. */
+int lathe_flow_check_file(const char *path, uint64_t bytes, struct lathe_error *err);
+
+/* --- result.c: bodies of reports, checked --- */
+struct lathe_chunk_result {
+    uint64_t frames;
+    int64_t first_time;
+    const char *head_hash, *tail_hash; /* borrowed from the JSON; NULL = none */
+    struct {
+        uint64_t bytes;
+        char sha256[65];
+        const char *key; /* of the stored attempt; NULL in a fresh report */
+        struct lathe_rate_sample rate;
+    } renditions[LATHE_RENDITIONS_MAX];
+};
+int lathe_flow_parse_chunk(const json_t *body, int n_renditions, struct lathe_chunk_result *ret,
+                           struct lathe_error *err);
+int lathe_flow_parse_samples(const json_t *body, int n_renditions, struct lathe_rate_sample *ret,
+                             struct lathe_error *err); /* of a pilot */
+/* "bytes" and "sha256" of an audio or merge report. */
+int lathe_flow_parse_file(const json_t *body, uint64_t *ret_bytes, char ret_sha256[65],
+                          struct lathe_error *err);
+
+/* --- the kinds of units: each runs its order and stores the attempt; *ret_result is what the state
+ * will keep --- */
+int lathe_flow_pilot(struct lathe_flow *flow, struct lathe_flow_job *fj,
+                     const struct lathe_claim *claim, json_t **ret_result, struct lathe_error *err);
+int lathe_flow_audio(struct lathe_flow *flow, struct lathe_flow_job *fj,
+                     const struct lathe_claim *claim, json_t **ret_result, struct lathe_error *err);
+int lathe_flow_chunk(struct lathe_flow *flow, struct lathe_flow_job *fj,
+                     const struct lathe_claim *claim, json_t **ret_result, struct lathe_error *err);
+
+/* --- seams.c --- */
+/* Every chunk saw the picture that its neighbour begins with: -EILSEQ otherwise. */
+int lathe_flow_check_seams(const struct lathe_plan *plan, const struct lathe_chunk_result *chunks,
+                           struct lathe_error *err);
+
+/* --- summary.c: what a job's result tells people --- */
+/* `chunks` has plan->n_chunks bodies, `merges` and `keys` one a rendition; `audio` may be NULL. */
+int lathe_flow_summary(const struct lathe_plan *plan, json_t *const *chunks, const json_t *audio,
+                       json_t *const *merges, char *const *keys, json_t **ret);
+
+/* --- submit.c --- */
+/* Rewrites the job's record in the store with its terminal state. */
+int lathe_flow_record_end(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+
+/* Sends the progress of one order to the sink. */
+struct lathe_flow_meter {
+    struct lathe_flow *flow;
+    const char *job_id;
+    uint32_t unit;
+};
+void lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress);
+
+#endif

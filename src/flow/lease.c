@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keeps leases alive from a thread of its own, so that no busy step can miss a renewal. A lease
+ * that is lost is only forgotten: finishing the work is harmless, the first result wins.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "flow.h"
+
+struct lease {
+    char job_id[LATHE_ID_MAX + 1];
+    uint32_t unit;
+    uint64_t fence;
+};
+
+struct lathe_leases {
+    struct lathe_state *state;
+    int ttl_ms;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop;
+    struct lease *list;
+    size_t count, capacity;
+};
+
+static bool same(const struct lease *l, const char *job_id, uint32_t unit, uint64_t fence)
+{
+    return l->unit == unit && l->fence == fence && strcmp(l->job_id, job_id) == 0;
+}
+
+/* Called with the lock held. */
+static void forget(struct lathe_leases *leases, const char *job_id, uint32_t unit, uint64_t fence)
+{
+    for (size_t i = 0; i < leases->count; i++)
+        if (same(&leases->list[i], job_id, unit, fence)) {
+            leases->list[i] = leases->list[--leases->count];
+            return;
+        }
+}
+
+/* Called with the lock held; gives it up while the state is asked. */
+static void renew_all(struct lathe_leases *leases)
+{
+    if (!leases->count)
+        return;
+    size_t count = leases->count;
+    struct lease *copy = malloc(count * sizeof *copy);
+    if (!copy)
+        return; /* the next round may have memory; a lost lease is harmless */
+    memcpy(copy, leases->list, count * sizeof *copy);
+    pthread_mutex_unlock(&leases->lock);
+    for (size_t i = 0; i < count; i++) {
+        enum lathe_verdict verdict = LATHE_GRANTED;
+        int r = lathe_state_renew(leases->state, copy[i].job_id, copy[i].unit, copy[i].fence,
+                                  leases->ttl_ms, &verdict, NULL);
+        if (r == 0 && verdict != LATHE_GRANTED) {
+            pthread_mutex_lock(&leases->lock);
+            forget(leases, copy[i].job_id, copy[i].unit, copy[i].fence);
+            pthread_mutex_unlock(&leases->lock);
+        }
+    }
+    pthread_mutex_lock(&leases->lock);
+    free(copy);
+}
+
+static void *keep(void *opaque)
+{
+    struct lathe_leases *leases = opaque;
+    pthread_mutex_lock(&leases->lock);
+    while (!leases->stop) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        int64_t ns = until.tv_nsec + (int64_t)leases->ttl_ms / 3 * 1000000;
+        until.tv_sec += ns / 1000000000;
+        until.tv_nsec = ns % 1000000000;
+        int r = 0;
+        while (!leases->stop && r != ETIMEDOUT)
+            r = pthread_cond_timedwait(&leases->wake, &leases->lock, &until);
+        if (!leases->stop)
+            renew_all(leases);
+    }
+    pthread_mutex_unlock(&leases->lock);
+    return NULL;
+}
+
+int lathe_leases_create(struct lathe_state *state, int ttl_ms, struct lathe_leases **ret,
+                        struct lathe_error *err)
+{
+    struct lathe_leases *leases = calloc(1, sizeof *leases);
+    if (!leases)
+        return lathe_error_nomem(err);
+    leases->state = state;
+    leases->ttl_ms = ttl_ms;
+    pthread_mutex_init(&leases->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&leases->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    int r = pthread_create(&leases->thread, NULL, keep, leases);
+    if (r != 0) {
+        pthread_cond_destroy(&leases->wake);
+        pthread_mutex_destroy(&leases->lock);
+        free(leases);
+        return lathe_error_set(err, -r, LATHE_FAULT_RESOURCE, "cannot start a thread: %s",
+                               strerror(r));
+    }
+    *ret = leases;
+    return 0;
+}
+
+void lathe_leases_destroy(struct lathe_leases *leases)
+{
+    if (!leases)
+        return;
+    pthread_mutex_lock(&leases->lock);
+    leases->stop = true;
+    pthread_cond_signal(&leases->wake);
+    pthread_mutex_unlock(&leases->lock);
+    pthread_join(leases->thread, NULL);
+    pthread_cond_destroy(&leases->wake);
+    pthread_mutex_destroy(&leases->lock);
+    free(leases->list);
+    free(leases);
+}
+
+int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t unit, uint64_t fence)
+{
+    int r = 0;
+    pthread_mutex_lock(&leases->lock);
+    if (leases->count == leases->capacity) {
+        size_t capacity = leases->capacity ? leases->capacity * 2 : 16;
+        struct lease *list = realloc(leases->list, capacity * sizeof *list);
+        if (list) {
+            leases->list = list;
+            leases->capacity = capacity;
+        } else {
+            r = -ENOMEM;
+        }
+    }
+    if (r == 0) {
+        struct lease *l = &leases->list[leases->count++];
+        snprintf(l->job_id, sizeof l->job_id, "%s", job_id);
+        l->unit = unit;
+        l->fence = fence;
+    }
+    pthread_mutex_unlock(&leases->lock);
+    return r;
+}
+
+void lathe_leases_remove(struct lathe_leases *leases, const char *job_id, uint32_t unit,
+                         uint64_t fence)
+{
+    pthread_mutex_lock(&leases->lock);
+    forget(leases, job_id, unit, fence);
+    pthread_mutex_unlock(&leases->lock);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects of the store as local files, and back. A directory store is read in place and written by
+ * renaming; any other store costs a copy.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "flow.h"
+
+/* Steps of one job want the same plan and source at the same time: one of them fetches. */
+static pthread_mutex_t fetch_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int fetch_once(struct lathe_flow *flow, const char *key, const char *path,
+                      struct lathe_error *err)
+{
+    if (access(path, F_OK) == 0)
+        return 0;
+    _cleanup_free_ char *part = lathe_format("%s.part", path);
+    if (!part)
+        return lathe_error_nomem(err);
+    unlink(part);
+    int r = lathe_store_get(flow->store, key, part, flow->cancel, err);
+    if (r == 0 && rename(part, path) < 0)
+        r = lathe_error_set(err, -errno, LATHE_FAULT_RESOURCE, "cannot create %s: %s", path,
+                            strerror(errno));
+    if (r < 0)
+        unlink(part);
+    return r;
+}
+
+int lathe_flow_fetch(struct lathe_flow *flow, const char *key, const char *dir, const char *name,
+                     char **ret_path, struct lathe_error *err)
+{
+    int r = lathe_store_local_path(flow->store, key, ret_path, err);
+    if (r != -EOPNOTSUPP)
+        return r;
+    char *path = lathe_format("%s/%s", dir, name);
+    if (!path)
+        return lathe_error_nomem(err);
+    pthread_mutex_lock(&fetch_lock);
+    r = fetch_once(flow, key, path, err);
+    pthread_mutex_unlock(&fetch_lock);
+    if (r < 0) {
+        free(path);
+        return r;
+    }
+    *ret_path = path;
+    return 0;
+}
+
+int lathe_flow_put(struct lathe_flow *flow, const char *key, const char *path, const char *sha256,
+                   uint64_t frames, bool keep, struct lathe_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return lathe_error_set(err, -errno, LATHE_FAULT_INTERNAL, "%s: %s", path, strerror(errno));
+    struct lathe_store_meta meta = {.frames = frames}, seen = {0};
+    if (sha256)
+        snprintf(meta.sha256, sizeof meta.sha256, "%s", sha256);
+    int r = lathe_store_put(flow->store, key, path, &meta,
+                            keep ? LATHE_STORE_COPY : LATHE_STORE_MOVE, flow->cancel, err);
+    if (r == 0)
+        r = lathe_store_stat(flow->store, key, &seen, err);
+    if (r < 0)
+        return r;
+    if (seen.size_bytes != (uint64_t)st.st_size)
+        return lathe_error_set(
+            err, -EIO, LATHE_FAULT_INTERNAL, "the store has %llu of the %llu bytes of %s",
+            (unsigned long long)seen.size_bytes, (unsigned long long)st.st_size, key);
+    return 0;
+}
+
+int lathe_flow_put_json(struct lathe_flow *flow, const char *key, const json_t *json,
+                        struct lathe_error *err)
+{
+    _cleanup_free_ char *text = json_dumps(json, JSON_INDENT(1));
+    _cleanup_free_ char *path = lathe_format("%s/put-XXXXXX", flow->scratch_dir);
+    if (!text || !path)
+        return lathe_error_nomem(err);
+    int fd = mkstemp(path);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!f) {
+        int r = -errno;
+        if (fd >= 0) {
+            close(fd);
+            unlink(path);
+        }
+        return lathe_error_set(err, r, LATHE_FAULT_RESOURCE, "cannot write in %s: %s",
+                               flow->scratch_dir, strerror(-r));
+    }
+    bool wrong = fputs(text, f) == EOF;
+    if (fclose(f) == EOF || wrong) {
+        int r = errno ? -errno : -EIO;
+        unlink(path);
+        return lathe_error_set(err, r, LATHE_FAULT_RESOURCE, "cannot write %s: %s", path,
+                               strerror(-r));
+    }
+    int r = lathe_flow_put(flow, key, path, NULL, 0, false, err);
+    unlink(path); /* mostly renamed away */
+    return r;
+}
+
+int lathe_flow_check_file(const char *path, uint64_t bytes, struct lathe_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return lathe_error_set(err, -EPROTO, LATHE_FAULT_INTERNAL,
+                               "lathe-slot did not write what it reported (%s)", strerror(errno));
+    if ((uint64_t)st.st_size != bytes)
+        return lathe_error_set(err, -EPROTO, LATHE_FAULT_INTERNAL,
+                               "lathe-slot wrote %llu bytes and reported %llu",
+                               (unsigned long long)st.st_size, (unsigned long long)bytes);
+    return 0;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * After the commit: the results get their final names, then everything that only served to make
+ * them is removed. Each step can be repeated by anybody, so a death in between costs nothing.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "flow.h"
+
+static int move_object(struct lathe_flow *flow, const char *from, const char *to,
+                       const struct lathe_store_meta *meta, struct lathe_error *err)
+{
+    _cleanup_free_ char *path = NULL;
+    int r = lathe_store_local_path(flow->store, from, &path, err);
+    bool in_place = r == 0;
+    if (r == -EOPNOTSUPP) {
+        path = lathe_format("%s/publish-XXXXXX", flow->scratch_dir);
+        int fd = path ? mkstemp(path) : -1;
+        if (fd < 0)
+            return path ? lathe_error_set(err, -errno, LATHE_FAULT_RESOURCE,
+                                          "cannot write in %s: %s", flow->scratch_dir,
+                                          strerror(errno))
+                        : lathe_error_nomem(err);
+        close(fd);
+        unlink(path); /* get() makes a new file */
+        r = lathe_store_get(flow->store, from, path, flow->cancel, err);
+    }
+    if (r == 0)
+        r = lathe_store_put(flow->store, to, path, meta, LATHE_STORE_MOVE, flow->cancel, err);
+    if (!in_place && path)
+        unlink(path);
+    if (r == 0)
+        r = lathe_store_remove(flow->store, from, err);
+    return r;
+}
+
+static int publish_output(struct lathe_flow *flow, const char *job_id, const json_t *output,
+                          struct lathe_error *err)
+{
+    const char *rendition = json_string_value(json_object_get(output, "rendition"));
+    const char *from = json_string_value(json_object_get(output, "key"));
+    if (!rendition || !from)
+        return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL,
+                               "the result of job %s cannot be read", job_id);
+    _cleanup_free_ char *to = lathe_key_output(job_id, rendition);
+    if (!to)
+        return lathe_error_nomem(err);
+    struct lathe_store_meta meta;
+    struct lathe_error why = {0};
+    int r = lathe_store_stat(flow->store, from, &meta, &why);
+    if (r == -ENOENT) /* published before; whoever wants the output looks for it there */
+        return 0;
+    if (r == 0)
+        r = move_object(flow, from, to, &meta, &why);
+    if (r == -ENOENT) /* another publisher was faster */
+        return 0;
+    if (r < 0 && err)
+        *err = why;
+    return r;
+}
+
+struct doomed {
+    char **keys;
+    size_t count;
+    size_t keep_prefix_length; /* of "transcoded/{job}/" */
+};
+
+static int note_doomed(void *opaque, const char *key, uint64_t size_bytes)
+{
+    (void)size_bytes;
+    struct doomed *d = opaque;
+    if (strncmp(key + d->keep_prefix_length, "output_", strlen("output_")) == 0)
+        return 0;
+    char **keys = realloc(d->keys, (d->count + 1) * sizeof *keys);
+    if (!keys)
+        return -ENOMEM;
+    d->keys = keys;
+    d->keys[d->count] = strdup(key);
+    return d->keys[d->count++] ? 0 : -ENOMEM;
+}
+
+static int remove_intermediates(struct lathe_flow *flow, const char *job_id,
+                                struct lathe_error *err)
+{
+    _cleanup_free_ char *chunks = lathe_key_prefix_chunks(job_id);
+    _cleanup_free_ char *transcoded = lathe_key_prefix_transcoded(job_id);
+    if (!chunks || !transcoded)
+        return lathe_error_nomem(err);
+    struct doomed doomed = {.keep_prefix_length = strlen(transcoded)};
+    int r = lathe_store_list(flow->store, transcoded, note_doomed, &doomed, err);
+    if (r == -ENOMEM)
+        r = lathe_error_nomem(err);
+    for (size_t i = 0; i < doomed.count; i++) {
+        if (r == 0)
+            r = lathe_store_remove(flow->store, doomed.keys[i], err);
+        free(doomed.keys[i]);
+    }
+    free(doomed.keys);
+    if (r == 0)
+        r = lathe_store_remove_prefix(flow->store, chunks, err);
+    return r;
+}
+
+int lathe_flow_publish(struct lathe_flow *flow, const char *job_id, struct lathe_error *err)
+{
+    struct lathe_job_view view = {0};
+    int r = lathe_state_get(flow->state, job_id, &view, err);
+    if (r < 0)
+        return r;
+    json_t *result = NULL;
+    if (view.status == LATHE_JOB_COMPLETED && view.result)
+        result = json_loads(view.result, 0, NULL);
+    if (!result)
+        r = lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "job %s has no result", job_id);
+    size_t i;
+    json_t *output;
+    json_array_foreach (json_object_get(result, "outputs"), i, output) {
+        if (r == 0)
+            r = publish_output(flow, job_id, output, err);
+    }
+    json_decref(result);
+    lathe_job_view_clear(&view);
+    if (r == 0)
+        r = lathe_flow_record_end(flow, job_id, err);
+    if (r == 0 && !flow->keep_intermediates)
+        r = remove_intermediates(flow, job_id, err);
+    return r;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The split: one slot reads the source once and writes the plan; from then on units can be claimed.
+ * A plan that is already stored is taken as it is: it is written once and never changed.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "flow.h"
+
+static int stored_plan(struct lathe_flow *flow, const char *plan_key, const char *index_key,
+                       bool *ret_stored, struct lathe_error *err)
+{
+    struct lathe_store_meta meta;
+    struct lathe_error ignored = {0};
+    int r = lathe_store_stat(flow->store, index_key, &meta, &ignored);
+    if (r == 0)
+        r = lathe_store_stat(flow->store, plan_key, &meta, &ignored);
+    *ret_stored = r == 0;
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0 && err)
+        *err = ignored;
+    return r;
+}
+
+/* Lets a slot make plan and index, and stores both, the plan last: it announces the index. */
+static int make_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_t fence,
+                     const char *plan_key, const char *index_key, struct lathe_error *err)
+{
+    struct lathe_order order;
+    lathe_order_init(&order);
+    order.verb = LATHE_VERB_SPLIT;
+    order.source_path = strdup(fj->source_path);
+    order.plan_path = lathe_format("%s/plan.%llu", fj->dir, (unsigned long long)fence);
+    order.index_path = lathe_format("%s/index.%llu", fj->dir, (unsigned long long)fence);
+    order.job = calloc(1, sizeof *order.job);
+    json_t *body = NULL, *job_json = NULL;
+    int r = 0;
+    if (!order.source_path || !order.plan_path || !order.index_path || !order.job ||
+        lathe_job_to_json(&fj->job, &job_json) < 0)
+        r = lathe_error_nomem(err);
+    if (r == 0) {
+        lathe_job_init(order.job);
+        r = lathe_job_from_json(job_json, order.job, err);
+    }
+    struct lathe_flow_meter meter = {flow, fj->job.id, LATHE_UNIT_SPLIT};
+    if (r == 0)
+        r = lathe_pool_run(flow->pool, &order, lathe_flow_meter_tick, &meter, flow->cancel, &body,
+                           NULL, err);
+    if (r == 0)
+        r = lathe_flow_put(flow, index_key, order.index_path, NULL, 0, false, err);
+    if (r == 0)
+        r = lathe_flow_put(flow, plan_key, order.plan_path, NULL, 0, false, err);
+    if (order.plan_path)
+        unlink(order.plan_path);
+    if (order.index_path)
+        unlink(order.index_path);
+    json_decref(job_json);
+    json_decref(body);
+    lathe_order_finish(&order);
+    return r;
+}
+
+static char *unit_message(const struct lathe_job *job, const struct lathe_unit *unit,
+                          uint32_t number)
+{
+    json_t *renditions = json_array();
+    for (int i = 0; renditions && i < job->n_renditions; i++)
+        json_array_append_new(renditions, json_string(job->renditions[i].name));
+    json_t *json = json_pack(
+        "{s:i, s:s, s:I, s:s, s:I, s:s, s:o, s:s, s:s}", "v", 1, "job_id", job->id, "unit",
+        (json_int_t)number, "kind", lathe_unit_kind_name(unit->kind), "chunk_index",
+        (json_int_t)unit->index, "source_key", job->source_key, "renditions", renditions, "codec",
+        lathe_codec_name(job->codec), "preset", lathe_preset_name(job->preset));
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    return text;
+}
+
+static int ring_bells(struct lathe_flow *flow, const struct lathe_job *job,
+                      const struct lathe_unit *units, uint32_t count, struct lathe_error *err)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        char key[LATHE_ID_MAX + 32];
+        snprintf(key, sizeof key, "%s/%u", job->id, i);
+        _cleanup_free_ char *body = unit_message(job, &units[i], i);
+        if (!body)
+            return lathe_error_nomem(err);
+        int r = lathe_queue_publish(flow->queue, LATHE_TOPIC_CHUNKS, key, body, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* A plan that does not hold together must not become units that nobody can finish. */
+static int check_plan(const struct lathe_flow_job *fj, struct lathe_error *err)
+{
+    const struct lathe_plan *plan = &fj->plan;
+    if (strcmp(plan->job_id, fj->job.id) != 0 || plan->n_chunks < 1 || plan->n_renditions < 1 ||
+        plan->n_renditions > LATHE_RENDITIONS_MAX || plan->time_base.den <= 0)
+        return lathe_error_set(err, -EPROTO, LATHE_FAULT_INTERNAL,
+                               "lathe-slot made a plan that does not fit the job");
+    return 0;
+}
+
+static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
+                 struct lathe_error *err)
+{
+    struct lathe_flow_job fj;
+    int r = lathe_flow_job_load(flow, job_id, false, &fj, err);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *plan_key = lathe_key_plan(job_id);
+    _cleanup_free_ char *index_key = lathe_key_index(job_id);
+    bool stored = false;
+    r = plan_key && index_key ? stored_plan(flow, plan_key, index_key, &stored, err)
+                              : lathe_error_nomem(err);
+    if (r == 0 && !stored)
+        r = make_plan(flow, &fj, fence, plan_key, index_key, err);
+    lathe_flow_job_finish(&fj);
+    if (r == 0)
+        r = lathe_flow_job_load(flow, job_id, true, &fj, err);
+    if (r < 0)
+        return r;
+
+    struct lathe_unit *units = NULL;
+    uint32_t count = 0;
+    enum lathe_verdict verdict = LATHE_GRANTED;
+    r = check_plan(&fj, err);
+    if (r == 0 && lathe_plan_units(&fj.plan, &units, &count) < 0)
+        r = lathe_error_nomem(err);
+    if (r == 0 && flow->sink.planned)
+        flow->sink.planned(flow->sink.opaque, job_id, &fj.plan);
+    if (r == 0)
+        r = lathe_state_set_units(flow->state, job_id, fence, units, count, &verdict, err);
+    if (r == 0 && verdict == LATHE_GRANTED)
+        r = ring_bells(flow, &fj.job, units, count, err);
+    free(units);
+    lathe_flow_job_finish(&fj);
+    return r;
+}
+
+int lathe_flow_split(struct lathe_flow *flow, const char *job_id, struct lathe_error *err)
+{
+    enum lathe_verdict verdict;
+    uint64_t fence = 0;
+    int wait_ms = 0;
+    int r = lathe_state_claim_split(flow->state, job_id, flow->owner, flow->lease_ttl_ms, &verdict,
+                                    &fence, &wait_ms, err);
+    if (r < 0)
+        return r;
+    if (verdict != LATHE_GRANTED)
+        return 0;
+    if (lathe_leases_add(flow->leases, job_id, LATHE_UNIT_SPLIT, fence) < 0)
+        return lathe_error_nomem(err);
+    if (flow->sink.started)
+        flow->sink.started(flow->sink.opaque, job_id, LATHE_UNIT_SPLIT);
+    struct lathe_error why = {0};
+    r = split(flow, job_id, fence, &why);
+    lathe_leases_remove(flow->leases, job_id, LATHE_UNIT_SPLIT, fence);
+    if (r == 0) {
+        if (flow->sink.done)
+            flow->sink.done(flow->sink.opaque, job_id, LATHE_UNIT_SPLIT);
+        return 1;
+    }
+    if (r == -ESTALE) /* somebody else holds the split now */
+        return 1;
+    r = lathe_flow_attempt_failed(flow, job_id, LATHE_UNIT_SPLIT, fence, &why, err);
+    return r < 0 ? r : 1;
+}

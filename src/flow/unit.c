@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One claimed unit from its lease to its completion, whatever its kind. First complete wins, so a
+ * late duplicate only removes its own objects.
+ */
+#include <errno.h>
+
+#include "flow.h"
+
+static int work(struct lathe_flow *flow, struct lathe_flow_job *fj, const struct lathe_claim *claim,
+                json_t **ret_result, struct lathe_error *err)
+{
+    const struct lathe_plan *plan = &fj->plan;
+    switch (claim->what.kind) {
+    case LATHE_UNIT_PILOT:
+        if (claim->what.index < plan->n_pilots)
+            return lathe_flow_pilot(flow, fj, claim, ret_result, err);
+        break;
+    case LATHE_UNIT_AUDIO:
+        return lathe_flow_audio(flow, fj, claim, ret_result, err);
+    case LATHE_UNIT_CHUNK:
+        if (claim->what.index < plan->n_chunks)
+            return lathe_flow_chunk(flow, fj, claim, ret_result, err);
+        break;
+    }
+    return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "unit %u is not in the plan",
+                           claim->unit);
+}
+
+static void remove_objects(struct lathe_flow *flow, const json_t *result)
+{
+    size_t i;
+    const json_t *key;
+    json_array_foreach (json_object_get(result, "keys"), i, key)
+        (void)lathe_store_remove(flow->store, json_string_value(key), NULL); /* swept later */
+}
+
+static int complete(struct lathe_flow *flow, const struct lathe_claim *claim, json_t *result,
+                    struct lathe_error *err)
+{
+    if (json_object_set_new(result, "attempt", json_integer(claim->attempt)) < 0)
+        return lathe_error_nomem(err);
+    _cleanup_free_ char *text = json_dumps(result, JSON_COMPACT);
+    if (!text)
+        return lathe_error_nomem(err);
+    enum lathe_verdict verdict = LATHE_DONE;
+    int r = lathe_state_complete(flow->state, claim->job_id, claim->unit, claim->fence, text,
+                                 &verdict, err);
+    if (r == -ESTALE || (r == 0 && verdict != LATHE_DONE)) {
+        remove_objects(flow, result);
+        return 0;
+    }
+    if (r == 0 && flow->sink.done)
+        flow->sink.done(flow->sink.opaque, claim->job_id, claim->unit);
+    return r;
+}
+
+int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
+                    struct lathe_error *err)
+{
+    if (lathe_leases_add(flow->leases, claim->job_id, claim->unit, claim->fence) < 0)
+        return lathe_error_nomem(err);
+    if (flow->sink.started)
+        flow->sink.started(flow->sink.opaque, claim->job_id, claim->unit);
+    struct lathe_error why = {0};
+    struct lathe_flow_job fj;
+    json_t *result = NULL;
+    int r = lathe_flow_job_load(flow, claim->job_id, true, &fj, &why);
+    if (r == 0) {
+        r = work(flow, &fj, claim, &result, &why);
+        lathe_flow_job_finish(&fj);
+    }
+    if (r < 0) {
+        lathe_leases_remove(flow->leases, claim->job_id, claim->unit, claim->fence);
+        r = lathe_flow_attempt_failed(flow, claim->job_id, claim->unit, claim->fence, &why, err);
+        return r < 0 ? r : 1;
+    }
+    r = complete(flow, claim, result, err);
+    json_decref(result);
+    lathe_leases_remove(flow->leases, claim->job_id, claim->unit, claim->fence);
+    if (r == 0)
+        r = lathe_flow_merge(flow, claim->job_id, err);
+    return r < 0 ? r : 1;
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Supervision of slots. A thread cannot be rescued from a hung driver, so hangs are the parent's
+ * business: no more progress, then the process is killed, and never waited for without a limit.
+ */
+#include "lathe/pool.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "lathe/base.h"
+#include "process.h"
+
+#define TICK_MS 200         /* how often clocks and memory are looked at */
+#define EXIT_GRACE_MS 10000 /* for an orderly end after the report */
+#define KILL_GRACE_MS 3000  /* SIGKILL works at once, or the process is stuck in the kernel */
+
+/* Counted by lathe_pool_stuck(), shown in live memory: an order in progress, or a stuck child. */
+struct live {
+    pid_t pid;
+    bool stuck;
+    struct live *next;
+};
+
+struct lathe_pool {
+    char *slot_path;
+    int64_t stall_us;
+    pthread_mutex_t lock;
+    struct live *live;
+    struct lathe_usage usage;
+    uint64_t peak_bytes;
+    int64_t sampled_us;
+};
+
+static double stall_seconds(const struct lathe_pool_options *options)
+{
+    if (options && options->stall_seconds > 0)
+        return options->stall_seconds;
+    const char *text = getenv("LATHE_STALL_SECONDS");
+    if (text && *text) {
+        char *end;
+        double value = strtod(text, &end);
+        if (*end == '\0' && value >= 0.1 && value <= 86400)
+            return value;
+    }
+    return LATHE_STALL_SECONDS_DEFAULT;
+}
+
+int lathe_pool_create(const struct lathe_pool_options *options, struct lathe_pool **ret,
+                      struct lathe_error *err)
+{
+    struct lathe_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return lathe_error_nomem(err);
+    int r = 0;
+    if (options && options->slot_path) {
+        pool->slot_path = strdup(options->slot_path);
+        if (!pool->slot_path)
+            r = lathe_error_nomem(err);
+    } else {
+        r = lathe_pool_find_slot(&pool->slot_path, err);
+    }
+    if (r < 0) {
+        free(pool);
+        return r;
+    }
+    pool->stall_us = (int64_t)(stall_seconds(options) * 1e6);
+    pthread_mutex_init(&pool->lock, NULL);
+    *ret = pool;
+    return 0;
+}
+
+void lathe_pool_destroy(struct lathe_pool *pool)
+{
+    if (!pool)
+        return;
+    while (pool->live) {
+        struct live *gone = pool->live;
+        pool->live = gone->next;
+        free(gone);
+    }
+    pthread_mutex_destroy(&pool->lock);
+    free(pool->slot_path);
+    free(pool);
+}
+
+static uint64_t resident_bytes(pid_t pid)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    _cleanup_fclose_ FILE *f = fopen(path, "re");
+    unsigned long long size, resident;
+    if (!f || fscanf(f, "%llu %llu", &size, &resident) != 2)
+        return 0;
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Called with the lock held. */
+static void sample_memory(struct lathe_pool *pool)
+{
+    int64_t now_us = lathe_clock_monotonic_us();
+    if (now_us - pool->sampled_us < TICK_MS * 1000)
+        return;
+    pool->sampled_us = now_us;
+    uint64_t sum = resident_bytes(getpid());
+    for (struct live *l = pool->live; l; l = l->next)
+        sum += resident_bytes(l->pid);
+    if (sum > pool->peak_bytes)
+        pool->peak_bytes = sum;
+}
+
+/* Called with the lock held. */
+static void add_usage(struct lathe_pool *pool, const struct rusage *usage,
+                      struct lathe_usage *ret_usage)
+{
+    struct lathe_usage one = {
+        .user_us = (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec,
+        .system_us = (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec,
+        .max_rss_bytes = (uint64_t)usage->ru_maxrss * 1024,
+        .children = 1,
+    };
+    pool->usage.user_us += one.user_us;
+    pool->usage.system_us += one.system_us;
+    pool->usage.children++;
+    if (one.max_rss_bytes > pool->usage.max_rss_bytes)
+        pool->usage.max_rss_bytes = one.max_rss_bytes;
+    /* a child may have been too short-lived to be sampled */
+    if (one.max_rss_bytes > pool->peak_bytes)
+        pool->peak_bytes = one.max_rss_bytes;
+    if (ret_usage)
+        *ret_usage = one;
+}
+
+/* Called with the lock held. */
+static void collect_stuck(struct lathe_pool *pool)
+{
+    for (struct live **at = &pool->live; *at;) {
+        struct live *l = *at;
+        int status;
+        struct rusage usage;
+        pid_t r = l->stuck ? wait4(l->pid, &status, WNOHANG, &usage) : 0;
+        if (r == 0) {
+            at = &l->next;
+            continue;
+        }
+        if (r > 0)
+            add_usage(pool, &usage, NULL);
+        *at = l->next;
+        free(l);
+    }
+}
+
+void lathe_pool_usage(struct lathe_pool *pool, struct lathe_usage *ret)
+{
+    pthread_mutex_lock(&pool->lock);
+    *ret = pool->usage;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+uint64_t lathe_pool_peak_bytes(struct lathe_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    uint64_t ret = pool->peak_bytes;
+    pthread_mutex_unlock(&pool->lock);
+    return ret;
+}
+
+unsigned lathe_pool_stuck(struct lathe_pool *pool)
+{
+    unsigned count = 0;
+    pthread_mutex_lock(&pool->lock);
+    collect_stuck(pool);
+    for (struct live *l = pool->live; l; l = l->next)
+        count += l->stuck;
+    pthread_mutex_unlock(&pool->lock);
+    return count;
+}
+
+/* The end of the process as the pool's books see it: collected, or left behind as stuck. */
+static void settle(struct lathe_pool *pool, struct lathe_process *process, struct live *live,
+                   struct lathe_usage *ret_usage)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (process->ended) {
+        add_usage(pool, &process->usage, ret_usage);
+        for (struct live **at = &pool->live; *at; at = &(*at)->next)
+            if (*at == live) {
+                *at = live->next;
+                break;
+            }
+        free(live);
+    } else {
+        live->stuck = true;
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* "chunk 12", "merge of rendition 1", "split". */
+static void order_label(const struct lathe_order *order, char *label, size_t size)
+{
+    if (order->verb == LATHE_VERB_CHUNK || order->verb == LATHE_VERB_PILOT ||
+        order->verb == LATHE_VERB_MERGE)
+        snprintf(label, size, "%s %u", lathe_verb_name(order->verb), order->index);
+    else
+        snprintf(label, size, "%s", lathe_verb_name(order->verb));
+}
+
+struct watch {
+    struct lathe_pool *pool;
+    struct lathe_process *process;
+    lathe_pool_progress progress;
+    void *opaque;
+    struct lathe_cancel *cancel;
+    struct lathe_progress last;
+    int64_t idle_us; /* without progress, as far as this thread was awake to see it */
+    bool reported;
+    struct lathe_report report;
+};
+
+/* Takes every whole message that has arrived. */
+static int read_messages(struct watch *watch, struct lathe_error *err)
+{
+    for (;;) {
+        struct lathe_slot_message message = {0};
+        int r = lathe_channel_next(&watch->process->channel, &message, err);
+        if (r <= 0)
+            return r;
+        if (watch->reported) {
+            if (message.type == LATHE_SLOT_REPORT)
+                lathe_report_finish(&message.report);
+            return lathe_error_set(err, -EPROTO, LATHE_FAULT_INTERNAL,
+                                   "it went on talking after its report");
+        }
+        if (message.type == LATHE_SLOT_REPORT) {
+            watch->report = message.report;
+            watch->reported = true;
+        } else {
+            const struct lathe_progress *now = &message.progress;
+            if (now->frames > watch->last.frames || now->bytes > watch->last.bytes) {
+                watch->idle_us = 0;
+                watch->last = *now;
+                if (watch->progress)
+                    watch->progress(watch->opaque, now);
+            }
+        }
+    }
+}
+
+/* Until a report, the end of the channel, a stall, or a cancel. 0 only with a report. */
+static int watch_order(struct watch *watch, struct lathe_error *err)
+{
+    struct lathe_channel *channel = &watch->process->channel;
+    int64_t before_us = lathe_clock_monotonic_us();
+    while (!watch->reported) {
+        int r = lathe_channel_flush(channel);
+        if (r < 0)
+            return lathe_error_set(err, r, LATHE_FAULT_INTERNAL, "its order cannot be sent: %s",
+                                   strerror(-r));
+        struct pollfd fds[3] = {
+            {.fd = channel->fd,
+             .events = (short)(POLLIN | (lathe_channel_pending(channel) ? POLLOUT : 0))},
+            {.fd = watch->process->stderr_fd, .events = POLLIN},
+            {.fd = watch->cancel ? lathe_cancel_fd(watch->cancel) : -1, .events = POLLIN},
+        };
+        if (poll(fds, 3, TICK_MS) < 0 && errno != EINTR)
+            return lathe_error_set(err, -errno, LATHE_FAULT_INTERNAL, "poll: %s", strerror(errno));
+        if (lathe_cancel_is_triggered(watch->cancel))
+            return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "interrupted");
+
+        /* Time that this thread slept through (a stopped parent, a suspended machine) says nothing
+         * about the slot, so no more than two ticks are counted at a time. */
+        int64_t now_us = lathe_clock_monotonic_us();
+        int64_t passed_us = now_us - before_us;
+        before_us = now_us;
+        watch->idle_us += passed_us < 2 * TICK_MS * 1000 ? passed_us : 2 * TICK_MS * 1000;
+
+        lathe_process_read_stderr(watch->process);
+        r = lathe_channel_fill(channel);
+        if (r < 0)
+            return lathe_error_set(err, r, LATHE_FAULT_INTERNAL, "its socket: %s", strerror(-r));
+        r = read_messages(watch, err);
+        if (r < 0)
+            return r;
+        if (watch->reported)
+            return 0;
+        if (channel->ended)
+            return -ECONNABORTED; /* the exit status says why */
+        if (watch->idle_us >= watch->pool->stall_us)
+            return lathe_error_set(err, -ETIMEDOUT, LATHE_FAULT_INTERNAL,
+                                   "it made no progress for %.0f s and was killed",
+                                   (double)watch->pool->stall_us / 1e6);
+        pthread_mutex_lock(&watch->pool->lock);
+        sample_memory(watch->pool);
+        pthread_mutex_unlock(&watch->pool->lock);
+    }
+    return 0;
+}
+
+/* After the report: no more orders, so the slot ends; anything it still says is one word too much.
+ */
+static int see_off(struct watch *watch, struct lathe_error *err)
+{
+    struct lathe_process *process = watch->process;
+    shutdown(process->channel.fd, SHUT_WR);
+    if (!lathe_process_wait(process, EXIT_GRACE_MS))
+        return lathe_error_set(err, -ETIMEDOUT, LATHE_FAULT_INTERNAL,
+                               "it did not end after its report and was killed");
+    int r = lathe_channel_fill(&process->channel);
+    if (r == 0)
+        r = read_messages(watch, err);
+    if (r < 0)
+        return r;
+    if (process->channel.in_size > 0)
+        return lathe_error_set(err, -EPROTO, LATHE_FAULT_INTERNAL,
+                               "it sent half a message after its report");
+    /* Drivers are known to crash in their exit handlers, after everything was written; a plain
+     * non-zero exit is the slot's own word that something is wrong. */
+    if (WIFEXITED(process->status) && WEXITSTATUS(process->status) != 0)
+        return -ECONNABORTED;
+    return 0;
+}
+
+static int crashed(struct lathe_process *process, struct lathe_error *err)
+{
+    const char *words = lathe_process_last_words(process);
+    const char *sep = *words ? ": " : "";
+    if (!process->ended)
+        return lathe_error_set(err, -ECONNABORTED, LATHE_FAULT_INTERNAL,
+                               "lathe-slot closed its socket and cannot be killed");
+    if (WIFSIGNALED(process->status)) {
+        int signal = WTERMSIG(process->status);
+        lathe_error_set(err, -ECONNABORTED, LATHE_FAULT_INTERNAL,
+                        "lathe-slot was ended by signal %d (%s)%s%.200s", signal, strsignal(signal),
+                        sep, words);
+        if (signal == SIGKILL)
+            lathe_error_hint(err, "if memory ran out, fewer slots need less of it (--slots)");
+        return -ECONNABORTED;
+    }
+    return lathe_error_set(err, -ECONNABORTED, LATHE_FAULT_INTERNAL,
+                           "lathe-slot ended with exit code %d %s report%s%.200s",
+                           WEXITSTATUS(process->status), "instead of an orderly", sep, words);
+}
+
+static int take_report(struct watch *watch, json_t **ret_body, struct lathe_error *err)
+{
+    struct lathe_report *report = &watch->report;
+    if (report->ok) {
+        *ret_body = report->body;
+        report->body = NULL;
+        return 0;
+    }
+    int code = report->err.code < 0 ? report->err.code : -EIO;
+    if (err) {
+        *err = report->err;
+        err->code = code;
+    }
+    return code;
+}
+
+int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
+                   lathe_pool_progress progress, void *opaque, struct lathe_cancel *cancel,
+                   json_t **ret_body, struct lathe_usage *usage, struct lathe_error *err)
+{
+    char label[64];
+    order_label(order, label, sizeof label);
+    if (lathe_cancel_is_triggered(cancel))
+        return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "interrupted");
+
+    json_t *json = NULL;
+    if (lathe_order_to_json(order, &json) < 0)
+        return lathe_error_nomem(err);
+    struct live *live = calloc(1, sizeof *live);
+    struct lathe_process process;
+    int r = live ? lathe_process_start(&process, pool->slot_path, err) : lathe_error_nomem(err);
+    if (r < 0) {
+        json_decref(json);
+        free(live);
+        return r;
+    }
+    live->pid = process.pid;
+    pthread_mutex_lock(&pool->lock);
+    collect_stuck(pool);
+    live->next = pool->live;
+    pool->live = live;
+    pthread_mutex_unlock(&pool->lock);
+
+    struct watch watch = {.pool = pool,
+                          .process = &process,
+                          .progress = progress,
+                          .opaque = opaque,
+                          .cancel = cancel};
+    struct lathe_error why = {0};
+    r = lathe_channel_queue(&process.channel, json);
+    json_decref(json);
+    if (r < 0)
+        lathe_error_set(&why, r, LATHE_FAULT_RESOURCE, "its order cannot be written: %s",
+                        strerror(-r));
+    else
+        r = watch_order(&watch, &why);
+    if (r == 0)
+        r = see_off(&watch, &why);
+    if (r == -ECONNABORTED && !process.ended)
+        lathe_process_wait(&process, KILL_GRACE_MS); /* it closed its end: mostly dead already */
+    if (!process.ended) {
+        lathe_process_kill(&process);
+        lathe_process_wait(&process, KILL_GRACE_MS);
+    }
+    if (r == -ECONNABORTED)
+        crashed(&process, &why);
+    settle(pool, &process, live, usage);
+    lathe_process_finish(&process);
+
+    if (r == 0)
+        r = take_report(&watch, ret_body, &why);
+    lathe_report_finish(&watch.report);
+    if (r == -EPROTO)
+        lathe_error_prefix(&why, "lathe-slot broke the protocol");
+    if (r < 0 && why.fault != LATHE_FAULT_INTERRUPTED)
+        lathe_error_prefix(&why, "%s", label);
+    if (r < 0 && err)
+        *err = why;
+    return r;
+}
