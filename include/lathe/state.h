@@ -129,8 +129,8 @@ struct lathe_state_driver {
      * GRANTED, or GONE when it is no longer yours. */
     int (*renew)(void *priv, const char *job_id, uint32_t unit, uint64_t fence, int ttl_ms,
                  enum lathe_verdict *ret, struct lathe_error *err);
-    /* First valid result wins, whether or not the lease still lives. DONE (stored), DUPLICATE, GONE;
-     * -ESTALE when the fence is of an earlier epoch. */
+    /* First valid result wins, whether or not the lease still lives. DONE (stored; also the repeat of
+     * the winner), DUPLICATE, GONE; -ESTALE when the fence is of another epoch. */
     int (*complete)(void *priv, const char *job_id, uint32_t unit, uint64_t fence,
                     const char *result, enum lathe_verdict *ret, struct lathe_error *err);
     /* Counts a failed attempt; permanent = no retry can help. RETRY, EXHAUSTED, DUPLICATE (the unit
@@ -146,14 +146,21 @@ struct lathe_state_driver {
     int (*merge_claim)(void *priv, const char *job_id, const char *owner, int ttl_ms,
                        enum lathe_verdict *ret, uint64_t *ret_fence, struct lathe_done **ret_done,
                        size_t *ret_count, int *ret_wait_ms, struct lathe_error *err);
-    /* The single commit point: DONE (committed), DUPLICATE (was committed before), GONE;
+    /* The single commit point: DONE (committed; also the repeat of the winner), DUPLICATE (another
+     * merge was committed before), GONE;
      * -ESTALE when the fence is not the current merge's. */
     int (*merge_commit)(void *priv, const char *job_id, uint64_t fence, const char *result,
                         enum lathe_verdict *ret, struct lathe_error *err);
     /* Ends a job as failed or cancelled. An ended job is left as it is (GONE), else DONE. */
     int (*finish)(void *priv, const char *job_id, enum lathe_job_status status, const char *reason,
                   enum lathe_verdict *ret, struct lathe_error *err);
-    /* Results of the done units (any kind), in unit order. The caller frees. */
+    /* Opens a job that has not completed in a new epoch, `seen_epoch` + 1; nothing happens when its
+     * epoch is larger than `seen_epoch` already (so a repeat changes nothing). Counts and leases are
+     * forgotten. `keep_results`: done units stay done, if units were published; otherwise the job
+     * begins with its split. GRANTED, DONE (completed, or retried before), GONE (unknown). */
+    int (*retry)(void *priv, const char *job_id, uint32_t seen_epoch, bool keep_results,
+                 enum lathe_verdict *ret, struct lathe_error *err);
+    /* Results of the done units (any kind), in unit order. -ENOENT when unknown. The caller frees. */
     int (*results)(void *priv, const char *job_id, struct lathe_done **ret_done, size_t *ret_count,
                    struct lathe_error *err);
     /* -ENOENT when unknown. The caller clears. */
@@ -166,6 +173,7 @@ struct lathe_state_driver {
 
 #define LATHE_UNIT_SPLIT UINT32_MAX
 #define LATHE_UNIT_MERGE (UINT32_MAX - 1)
+#define LATHE_UNITS_MAX 1000000u /* units of one job */
 
 /* The front: the same calls with a handle first. */
 int lathe_state_open(const char *driver, const char *location, struct lathe_state **ret,
@@ -202,6 +210,8 @@ int lathe_state_merge_commit(struct lathe_state *st, const char *job_id, uint64_
                              const char *result, enum lathe_verdict *ret, struct lathe_error *err);
 int lathe_state_finish(struct lathe_state *st, const char *job_id, enum lathe_job_status status,
                        const char *reason, enum lathe_verdict *ret, struct lathe_error *err);
+int lathe_state_retry(struct lathe_state *st, const char *job_id, uint32_t seen_epoch,
+                      bool keep_results, enum lathe_verdict *ret, struct lathe_error *err);
 int lathe_state_results(struct lathe_state *st, const char *job_id, struct lathe_done **ret_done,
                         size_t *ret_count, struct lathe_error *err);
 int lathe_state_get(struct lathe_state *st, const char *job_id, struct lathe_job_view *ret,

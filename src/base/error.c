@@ -125,8 +125,13 @@ void lathe_error_prefix(struct lathe_error *err, const char *format, ...)
     va_start(args, format);
     int n = vsnprintf(err->what, sizeof(err->what), format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof(err->what))
-        snprintf(err->what + n, sizeof(err->what) - (size_t)n, ": %s", old);
+    if (n >= 0 && (size_t)n + 2 < sizeof(err->what)) {
+        size_t used = (size_t)n + 2, room = sizeof(err->what) - used - 1;
+        memcpy(err->what + n, ": ", 2);
+        size_t length = strnlen(old, room);
+        memcpy(err->what + used, old, length);
+        err->what[used + length] = '\0';
+    }
     keep_to_one_line(err->what);
 }
 

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The queue drivers of this build; each is defined at the end of its own file.
+ */
+#ifndef LATHE_QUEUE_DRIVERS_H
+#define LATHE_QUEUE_DRIVERS_H
+
+#include "lathe/queue.h"
+
+extern const struct lathe_queue_driver lathe_queue_sqlite;
+
+#endif
