@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names of objects in the store: the one place that spells them.
+ */
+#include <inttypes.h>
+
+#include "lathe/base.h"
+#include "lathe/job.h"
+
+char *lathe_key_job(const char *job_id)
+{
+    return lathe_format("jobs/%s.json", job_id);
+}
+
+char *lathe_key_plan(const char *job_id)
+{
+    return lathe_format("chunks/%s/plan.json", job_id);
+}
+
+char *lathe_key_index(const char *job_id)
+{
+    return lathe_format("chunks/%s/index.bin", job_id);
+}
+
+char *lathe_key_chunk(const char *job_id, const char *rendition, uint32_t chunk, uint64_t fence)
+{
+    return lathe_format("transcoded/%s/%s/chunk_%03" PRIu32 ".%" PRIu64 ".mp4", job_id, rendition,
+                        chunk, fence);
+}
+
+char *lathe_key_audio(const char *job_id, uint64_t fence)
+{
+    return lathe_format("transcoded/%s/audio.%" PRIu64 ".mp4", job_id, fence);
+}
+
+char *lathe_key_merged(const char *job_id, const char *rendition, uint64_t fence)
+{
+    return lathe_format("transcoded/%s/%s/merged.%" PRIu64 ".mp4", job_id, rendition, fence);
+}
+
+char *lathe_key_output(const char *job_id, const char *rendition)
+{
+    return lathe_format("transcoded/%s/output_%s.mp4", job_id, rendition);
+}
+
+char *lathe_key_prefix_chunks(const char *job_id)
+{
+    return lathe_format("chunks/%s/", job_id);
+}
+
+char *lathe_key_prefix_transcoded(const char *job_id)
+{
+    return lathe_format("transcoded/%s/", job_id);
+}

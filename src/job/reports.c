@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a slot answers: progress, reports, and the samples that rate control learns from.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "json_io.h"
+#include "lathe/slot.h"
+
+int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret)
+{
+    struct lathe_json_out out;
+    lathe_json_out_init(&out);
+    lathe_json_put_text(&out, "type", "progress");
+    lathe_json_put_count(&out, "frames", progress->frames);
+    lathe_json_put_count(&out, "bytes", progress->bytes);
+    return lathe_json_out_take(&out, ret);
+}
+
+void lathe_report_finish(struct lathe_report *report)
+{
+    json_decref(report->body);
+    *report = (struct lathe_report){0};
+}
+
+static json_t *error_to_json(const struct lathe_error *error)
+{
+    struct lathe_json_out out;
+    lathe_json_out_init(&out);
+    lathe_json_put_int(&out, "code", error->code);
+    lathe_json_put_text(&out, "fault", lathe_fault_name(error->fault));
+    lathe_json_put(&out, "retriable", json_boolean(error->retriable));
+    lathe_json_put_text(&out, "what", error->what);
+    lathe_json_put_text(&out, "hint", error->hint);
+    json_t *object = NULL;
+    lathe_json_out_take(&out, &object);
+    return object;
+}
+
+int lathe_report_to_json(const struct lathe_report *report, json_t **ret)
+{
+    struct lathe_json_out out;
+    lathe_json_out_init(&out);
+    lathe_json_put_text(&out, "type", "report");
+    lathe_json_put(&out, "ok", json_boolean(report->ok));
+    if (report->ok)
+        lathe_json_put(&out, "body", json_incref(report->body));
+    else
+        lathe_json_put(&out, "error", error_to_json(&report->err));
+    return lathe_json_out_take(&out, ret);
+}
+
+static void read_error(struct lathe_json_in *in, struct lathe_error *ret)
+{
+    struct lathe_json_in error;
+    lathe_json_in_init(&error, json_object_get(in->object, "error"), "report.error", in->err);
+    ret->code = (int)lathe_json_in_int(&error, "code", INT32_MIN + 1, -1);
+    ret->fault = lathe_fault_from_name(lathe_json_in_name(&error, "fault"));
+    ret->retriable = lathe_json_in_bool(&error, "retriable");
+    lathe_json_in_text(&error, "what", ret->what, sizeof(ret->what));
+    lathe_json_in_text(&error, "hint", ret->hint, sizeof(ret->hint));
+    in->code = error.code;
+}
+
+static void read_report(struct lathe_json_in *in, struct lathe_report *ret)
+{
+    ret->ok = lathe_json_in_bool(in, "ok");
+    if (in->code)
+        return;
+    if (!ret->ok) {
+        read_error(in, &ret->err);
+        return;
+    }
+    json_t *body = json_object_get(in->object, "body");
+    if (json_is_object(body))
+        ret->body = json_incref(body);
+    else
+        lathe_json_in_fail(in, "\"body\" is not an object");
+}
+
+int lathe_slot_message_from_json(const json_t *json, struct lathe_slot_message *ret,
+                                 struct lathe_error *err)
+{
+    struct lathe_slot_message message = {0};
+    struct lathe_json_in in;
+    lathe_json_in_init(&in, json, "message of the slot", err);
+    const char *type = lathe_json_in_name(&in, "type");
+    if (strcmp(type, "progress") == 0) {
+        message.type = LATHE_SLOT_PROGRESS;
+        message.progress.frames = (uint64_t)lathe_json_in_int(&in, "frames", 0, INT64_MAX);
+        message.progress.bytes = (uint64_t)lathe_json_in_int(&in, "bytes", 0, INT64_MAX);
+    } else if (strcmp(type, "report") == 0) {
+        message.type = LATHE_SLOT_REPORT;
+        read_report(&in, &message.report);
+    } else {
+        lathe_json_in_fail(&in, "unknown type");
+    }
+    if (in.code) {
+        lathe_report_finish(&message.report);
+        return in.code;
+    }
+    *ret = message;
+    return 0;
+}
+
+int lathe_rate_sample_to_json(const struct lathe_rate_sample *sample, json_t **ret)
+{
+    struct lathe_json_out out;
+    lathe_json_out_init(&out);
+    lathe_json_put_int(&out, "frames", sample->frames);
+    lathe_json_put_int(&out, "key_frames", sample->key_frames);
+    lathe_json_put_count(&out, "key_bytes", sample->key_bytes);
+    lathe_json_put_count(&out, "other_bytes", sample->other_bytes);
+    lathe_json_put_real(&out, "quality", sample->quality);
+    return lathe_json_out_take(&out, ret);
+}
+
+int lathe_rate_sample_from_json(const json_t *json, struct lathe_rate_sample *ret)
+{
+    struct lathe_json_in in;
+    lathe_json_in_init(&in, json, "rate sample", NULL);
+    struct lathe_rate_sample sample = {
+        .frames = (uint32_t)lathe_json_in_int(&in, "frames", 0, UINT32_MAX),
+        .key_frames = (uint32_t)lathe_json_in_int(&in, "key_frames", 0, UINT32_MAX),
+        .key_bytes = (uint64_t)lathe_json_in_int(&in, "key_bytes", 0, INT64_MAX),
+        .other_bytes = (uint64_t)lathe_json_in_int(&in, "other_bytes", 0, INT64_MAX),
+        .quality = lathe_json_in_real(&in, "quality", -100, 100),
+    };
+    if (!in.code && sample.key_frames > sample.frames)
+        lathe_json_in_fail(&in, "more key frames than frames");
+    if (in.code)
+        return in.code;
+    *ret = sample;
+    return 0;
+}
