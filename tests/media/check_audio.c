@@ -152,10 +152,10 @@ static long best_lag(const struct check_track *s, long center, const struct chec
 }
 
 /* The loudest sample of the chirp that begins at or after `from`, or -1. */
-static long next_chirp(const struct check_track *track, long from)
+static long next_chirp(const struct check_track *track, float peak, long from)
 {
     for (long i = from; i < (long)track->count; i++)
-        if (fabsf(at(track, i)) > 0.45F) {
+        if (fabsf(at(track, i)) > 0.55F * peak) {
             long best = i;
             for (long k = i; k < i + RATE / 25; k++)
                 if (fabsf(at(track, k)) > fabsf(at(track, best)))
@@ -169,7 +169,10 @@ static void check_sync(const struct check_track *s, const struct check_track *o,
                        long shift, double limit_ms, double *ret_worst_ms)
 {
     int found = 0;
-    for (long c = next_chirp(s, 0); c >= 0; c = next_chirp(s, c + RATE / 5)) {
+    float peak = 0;
+    for (long i = 0; i < (long)s->count; i++)
+        peak = fmaxf(peak, fabsf(at(s, i)));
+    for (long c = next_chirp(s, peak, 0); c >= 0; c = next_chirp(s, peak, c + RATE / 5)) {
         if (c < CHIRP_HALF || c + CHIRP_HALF > (long)s->count)
             continue; /* cut by the file's edge */
         double score, t = (double)c / RATE;

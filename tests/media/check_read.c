@@ -174,6 +174,8 @@ static int add_frame(struct reader *r, AVFrame *frame)
     int64_t raw =
         r->heal && frame->pts != AV_NOPTS_VALUE ? frame->pts : frame->best_effort_timestamp;
     f->duration = FRAME_DURATION(frame);
+    if (raw == AV_NOPTS_VALUE) /* packed AVI: the last frame comes out with no packet of its own */
+        raw = out->n_frames ? r->raw_last + out->frames[out->n_frames - 1].duration : 0;
     f->pts = heal(r, raw, out->time_base);
     r->raw_last = raw;
 #if LIBAVUTIL_VERSION_MAJOR >= 59

@@ -48,7 +48,9 @@ void check_tags(const struct check_media *source, const struct check_media *outp
     check_size(source, output, options);
     if (!options->strict_tags)
         return;
-    same("colour range", source->range, output->range, AVCOL_RANGE_UNSPECIFIED);
+    /* Unspecified means limited to every player. */
+    same("full colour range", source->range == AVCOL_RANGE_JPEG, output->range == AVCOL_RANGE_JPEG,
+         -1);
     same("colour primaries", source->primaries, output->primaries, AVCOL_PRI_UNSPECIFIED);
     same("transfer", source->transfer, output->transfer, AVCOL_TRC_UNSPECIFIED);
     same("colour matrix", source->matrix, output->matrix, AVCOL_SPC_UNSPECIFIED);

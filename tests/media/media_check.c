@@ -12,6 +12,8 @@
  *     --expect-frames N   what the source must have, so that a broken recipe is noticed
  *     --expect-tracks N   likewise
  *     --codec NAME  --min-depth BITS  --short-side PIXELS     of the output
+ *
+ *   media-check --list FILE [--heal]     prints the number and time of each frame
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,11 +78,28 @@ static int parse(int argc, char **argv, struct check_options *o)
     return 0;
 }
 
+static int list(const char *path, bool heal)
+{
+    struct check_media media;
+    source_name = base_name(path);
+    output_name = "list";
+    if (check_read(path, heal, &media) == 0)
+        for (size_t i = 0; i < media.n_frames; i++)
+            printf("%zu number %d time %.9f pts %lld duration %lld\n", i, media.frames[i].number,
+                   check_seconds((struct check_time){media.frames[i].pts, media.time_base}) -
+                       check_seconds(media.origin),
+                   (long long)media.frames[i].pts, (long long)media.frames[i].duration);
+    check_media_clear(&media);
+    return failures ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     struct check_options options;
     struct check_media source, output = {0};
     double worst_ms = 0;
+    if (argc >= 3 && !strcmp(argv[1], "--list"))
+        return list(argv[2], argc > 3 && !strcmp(argv[3], "--heal"));
     if (argc < 3 || parse(argc, argv, &options) < 0) {
         fprintf(stderr, "usage: media-check SOURCE OUTPUT [options]\n");
         return 2;
