@@ -106,5 +106,8 @@ int lathe_rate_sample_from_json(const json_t *json, struct lathe_rate_sample *re
 /* Framing (blocking; EINTR is retried). read: 1 with a message, 0 at end of file, negative errno. */
 int lathe_wire_write(int fd, const json_t *message);
 int lathe_wire_read(int fd, json_t **ret, struct lathe_error *err);
+/* One message without its length, for readers that do their own I/O. Bounds the number of values, so
+ * that a message within the length limit cannot cost gigabytes. 0, -EPROTO or -EMSGSIZE. */
+int lathe_wire_parse(const char *text, size_t size, json_t **ret, struct lathe_error *err);
 
 #endif

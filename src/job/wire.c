@@ -77,6 +77,17 @@ static int fail(struct lathe_error *err, int code, const char *why)
     return lathe_error_set(err, code, LATHE_FAULT_INTERNAL, "message of the peer: %s", why);
 }
 
+int lathe_wire_parse(const char *text, size_t size, json_t **ret, struct lathe_error *err)
+{
+    if (count_values(text, size) > VALUES_MAX)
+        return fail(err, -EMSGSIZE, "it holds too many values");
+    json_t *message = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    if (!message)
+        return fail(err, -EPROTO, "it is not JSON");
+    *ret = message;
+    return 0;
+}
+
 int lathe_wire_read(int fd, json_t **ret, struct lathe_error *err)
 {
     unsigned char head[4];
@@ -99,11 +110,6 @@ int lathe_wire_read(int fd, json_t **ret, struct lathe_error *err)
         return fail(err, (int)n, strerror((int)-n));
     if ((size_t)n < size)
         return fail(err, -EPROTO, "it ends too early");
-    if (count_values(text, size) > VALUES_MAX)
-        return fail(err, -EMSGSIZE, "it holds too many values");
-    json_t *message = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
-    if (!message)
-        return fail(err, -EPROTO, "it is not JSON");
-    *ret = message;
-    return 1;
+    int r = lathe_wire_parse(text, size, ret, err);
+    return r < 0 ? r : 1;
 }
