@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The front of the store port: chooses the driver and checks keys, so that no driver ever sees one
+ * that could leave its root or mean two things. Adding a driver: its file, and a line in `drivers`.
+ */
+#include "lathe/store.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "drivers.h"
+#include "lathe/base.h"
+
+static const struct lathe_store_driver *const drivers[] = {
+    &lathe_store_dir,
+};
+
+struct lathe_store {
+    const struct lathe_store_driver *driver;
+    max_align_t priv[];
+};
+
+int lathe_store_open(const char *driver, const char *location, struct lathe_store **ret,
+                     struct lathe_error *err)
+{
+    if (!driver || !location || !*location)
+        return lathe_error_set(err, -EINVAL, LATHE_FAULT_CONFIG,
+                               "the store needs a driver and a location");
+    for (size_t i = 0; i < LATHE_COUNT(drivers); i++) {
+        if (strcmp(drivers[i]->name, driver))
+            continue;
+        struct lathe_store *store = calloc(1, sizeof(*store) + drivers[i]->priv_size);
+        if (!store)
+            return lathe_error_nomem(err);
+        store->driver = drivers[i];
+        int r = store->driver->open(store->priv, location, err);
+        if (r < 0) {
+            lathe_store_close(store);
+            lathe_error_prefix(err, "store");
+            return r;
+        }
+        *ret = store;
+        return 0;
+    }
+    return lathe_error_set(err, -ENOENT, LATHE_FAULT_CONFIG,
+                           "this build has no store driver named \"%s\"", driver);
+}
+
+void lathe_store_close(struct lathe_store *store)
+{
+    if (!store)
+        return;
+    store->driver->close(store->priv);
+    free(store);
+}
+
+static bool is_key_character(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+}
+
+/* `is_prefix`: the last part may be empty or cut off, as in "chunks/" and "chunks/a-job/ch". */
+static bool key_is_valid(const char *key, bool is_prefix)
+{
+    if (!key || strlen(key) >= LATHE_STORE_KEY_MAX)
+        return false;
+    for (const char *part = key;;) {
+        size_t length = 0;
+        while (is_key_character(part[length]))
+            length++;
+        char end = part[length];
+        if (end != '/' && end != '\0')
+            return false;
+        bool is_dots =
+            (length == 1 && part[0] == '.') || (length == 2 && part[0] == '.' && part[1] == '.');
+        if (end == '\0')
+            return (length > 0 || is_prefix) && !is_dots;
+        if (length == 0 || is_dots)
+            return false;
+        part += length + 1;
+    }
+}
+
+static int check_key(const char *key, struct lathe_error *err)
+{
+    if (key_is_valid(key, false))
+        return 0;
+    return lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT, "\"%s\" is not a valid object key",
+                           key ? key : "");
+}
+
+static int check_prefix(const char *prefix, struct lathe_error *err)
+{
+    if (key_is_valid(prefix, true))
+        return 0;
+    return lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT, "\"%s\" is not a valid key prefix",
+                           prefix ? prefix : "");
+}
+
+static bool sha256_is_valid(const char *hex)
+{
+    size_t length = strspn(hex, "0123456789abcdef");
+    return hex[length] == '\0' && (length == 0 || length == 64);
+}
+
+int lathe_store_put(struct lathe_store *store, const char *key, const char *path,
+                    const struct lathe_store_meta *meta, unsigned flags,
+                    struct lathe_cancel *cancel, struct lathe_error *err)
+{
+    static const struct lathe_store_meta none;
+    int r = check_key(key, err);
+    if (r < 0)
+        return r;
+    if (!meta)
+        meta = &none;
+    if (!sha256_is_valid(meta->sha256))
+        return lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT,
+                               "the hash given for %s is not a SHA-256 in lower-case hex", key);
+    if (lathe_cancel_is_triggered(cancel))
+        return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "stopped on request");
+    return store->driver->put(store->priv, key, path, meta, flags, cancel, err);
+}
+
+int lathe_store_get(struct lathe_store *store, const char *key, const char *path,
+                    struct lathe_cancel *cancel, struct lathe_error *err)
+{
+    int r = check_key(key, err);
+    if (r < 0)
+        return r;
+    if (lathe_cancel_is_triggered(cancel))
+        return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "stopped on request");
+    return store->driver->get(store->priv, key, path, cancel, err);
+}
+
+int lathe_store_stat(struct lathe_store *store, const char *key, struct lathe_store_meta *ret,
+                     struct lathe_error *err)
+{
+    int r = check_key(key, err);
+    if (r < 0)
+        return r;
+    struct lathe_store_meta meta = {0};
+    r = store->driver->stat(store->priv, key, &meta, err);
+    if (r == 0)
+        *ret = meta;
+    return r;
+}
+
+int lathe_store_list(struct lathe_store *store, const char *prefix,
+                     int (*each)(void *opaque, const char *key, uint64_t size_bytes), void *opaque,
+                     struct lathe_error *err)
+{
+    int r = check_prefix(prefix, err);
+    return r < 0 ? r : store->driver->list(store->priv, prefix, each, opaque, err);
+}
+
+int lathe_store_remove(struct lathe_store *store, const char *key, struct lathe_error *err)
+{
+    int r = check_key(key, err);
+    return r < 0 ? r : store->driver->remove(store->priv, key, err);
+}
+
+int lathe_store_local_path(struct lathe_store *store, const char *key, char **ret_path,
+                           struct lathe_error *err)
+{
+    int r = check_key(key, err);
+    if (r < 0)
+        return r;
+    if (!store->driver->local_path)
+        return lathe_error_set(err, -EOPNOTSUPP, LATHE_FAULT_INPUT,
+                               "objects of this store cannot be read in place");
+    return store->driver->local_path(store->priv, key, ret_path, err);
+}
+
+struct key_list {
+    char **keys;
+    size_t count, capacity;
+};
+
+static int remember_key(void *opaque, const char *key, uint64_t size_bytes)
+{
+    struct key_list *list = opaque;
+    (void)size_bytes;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 64;
+        char **larger = realloc(list->keys, capacity * sizeof(*larger));
+        if (!larger)
+            return -ENOMEM;
+        list->keys = larger;
+        list->capacity = capacity;
+    }
+    list->keys[list->count] = strdup(key);
+    return list->keys[list->count] ? (list->count++, 0) : -ENOMEM;
+}
+
+/* Listed first and removed after: what a walk sees of entries removed under it is not defined. */
+int lathe_store_remove_prefix(struct lathe_store *store, const char *prefix,
+                              struct lathe_error *err)
+{
+    struct key_list list = {0};
+    int r = lathe_store_list(store, prefix, remember_key, &list, err);
+    if (r == -ENOMEM)
+        lathe_error_nomem(err);
+    for (size_t i = 0; i < list.count; i++) {
+        if (r == 0)
+            r = store->driver->remove(store->priv, list.keys[i], err);
+        free(list.keys[i]);
+    }
+    free(list.keys);
+    return r;
+}
