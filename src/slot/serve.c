@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Orders in, thinned progress and one report out. Progress is thinned here and not in the media
+ * verbs, so that these may call it for every frame.
+ */
+#include "serve.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define PROGRESS_INTERVAL_NS 100000000 /* at most ten a second */
+
+struct teller {
+    int fd;
+    bool told;
+    struct timespec last;
+    int failure; /* of writing: the parent is gone */
+};
+
+static bool is_due(const struct teller *teller, const struct timespec *now)
+{
+    if (!teller->told)
+        return true;
+    long long ns =
+        (now->tv_sec - teller->last.tv_sec) * 1000000000LL + (now->tv_nsec - teller->last.tv_nsec);
+    return ns >= PROGRESS_INTERVAL_NS;
+}
+
+static int tell(void *opaque, const struct lathe_progress *progress)
+{
+    struct teller *teller = opaque;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (teller->failure || !is_due(teller, &now))
+        return teller->failure;
+    teller->told = true;
+    teller->last = now;
+    json_t *message = NULL;
+    int r = lathe_progress_to_json(progress, &message);
+    if (r == 0)
+        r = lathe_wire_write(teller->fd, message);
+    json_decref(message);
+    teller->failure = r;
+    return r;
+}
+
+static void carry_out(const struct lathe_slot_service *service, const struct lathe_order *order,
+                      struct teller *teller, struct lathe_report *report)
+{
+    int r = service->verbs[order->verb](order, tell, teller, &report->body, &report->err);
+    report->ok = r == 0 && json_is_object(report->body);
+    if (report->ok)
+        return;
+    json_decref(report->body);
+    report->body = NULL;
+    if (report->err.code == 0) {
+        lathe_error_set(&report->err, r < 0 ? r : -EPROTO, LATHE_FAULT_INTERNAL,
+                        "%s failed without a reason (%d)", lathe_verb_name(order->verb), r);
+    }
+}
+
+static int answer(int fd, const struct lathe_report *report)
+{
+    json_t *message = NULL;
+    int r = lathe_report_to_json(report, &message);
+    if (r == 0)
+        r = lathe_wire_write(fd, message);
+    json_decref(message);
+    return r;
+}
+
+/* 0, or why the parent could not be told. */
+static int serve_one(int fd, const struct lathe_slot_service *service, const json_t *json,
+                     bool *confined)
+{
+    struct lathe_order order;
+    struct lathe_report report = {0};
+    struct teller teller = {.fd = fd};
+    int r = lathe_order_from_json(json, &order, &report.err);
+    if (r == 0 && *confined) {
+        r = lathe_error_set(&report.err, -EPERM, LATHE_FAULT_INTERNAL,
+                            "this slot can reach the files of its first order only");
+        lathe_order_finish(&order);
+    } else if (r == 0) {
+        r = service->confine ? service->confine(&order, &report.err) : 0;
+        *confined = r > 0;
+        if (r >= 0)
+            carry_out(service, &order, &teller, &report);
+        lathe_order_finish(&order);
+    }
+    r = teller.failure ? teller.failure : answer(fd, &report);
+    lathe_report_finish(&report);
+    return r;
+}
+
+int lathe_slot_serve(int fd, const struct lathe_slot_service *service, struct lathe_error *err)
+{
+    bool confined = false;
+    for (;;) {
+        json_t *json = NULL;
+        int r = lathe_wire_read(fd, &json, err);
+        if (r <= 0)
+            return r;
+        r = serve_one(fd, service, json, &confined);
+        json_decref(json);
+        if (r < 0)
+            return lathe_error_set(err, r, LATHE_FAULT_INTERNAL, "the parent cannot be told: %s",
+                                   strerror(-r));
+    }
+}
