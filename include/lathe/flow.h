@@ -70,8 +70,11 @@ int lathe_flow_submit(struct lathe_flow *flow, const struct lathe_job *job,
                       struct lathe_error *err);
 /* The steps: 1 when something was done (or counted as failed), 0 when there was nothing to do. */
 int lathe_flow_split(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+/* Then merges, when it was the last one. LATHE_FLOW_OPEN: the attempt failed, the unit is not done.
+ */
+#define LATHE_FLOW_OPEN 2
 int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
-                    struct lathe_error *err); /* then merges, when it was the last one */
+                    struct lathe_error *err);
 int lathe_flow_merge(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
 /* Whatever open jobs (or `job_id`, not NULL) need that no claim of a unit would bring: a split, a
  * merge, whose worker failed or died. */

@@ -5,6 +5,7 @@
  */
 #include "setup.h"
 
+#include <libavutil/avstring.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -108,4 +109,22 @@ int64_t media_cpu_us(void)
         return 0;
     return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000LL + usage.ru_utime.tv_usec +
            usage.ru_stime.tv_usec;
+}
+
+bool media_frame_is_interlaced(const AVFrame *frame)
+{
+#ifdef AV_FRAME_FLAG_INTERLACED
+    return frame->flags & AV_FRAME_FLAG_INTERLACED;
+#else
+    return frame->interlaced_frame;
+#endif
+}
+
+bool media_frame_is_top_field_first(const AVFrame *frame)
+{
+#ifdef AV_FRAME_FLAG_TOP_FIELD_FIRST
+    return frame->flags & AV_FRAME_FLAG_TOP_FIELD_FIRST;
+#else
+    return frame->top_field_first;
+#endif
 }

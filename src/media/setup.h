@@ -31,6 +31,10 @@ const char *media_codec_whitelist(void);
 
 int64_t media_cpu_us(void); /* user and system time of this process */
 
+/* FFmpeg 6.1 made flags of these fields. */
+bool media_frame_is_interlaced(const AVFrame *frame);
+bool media_frame_is_top_field_first(const AVFrame *frame);
+
 #define _cleanup_packet_ _cleanup_(av_packet_free)
 #define _cleanup_frame_ _cleanup_(av_frame_free)
 

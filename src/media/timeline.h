@@ -11,6 +11,7 @@
 #define LATHE_MEDIA_TIMELINE_H
 
 #include <libavformat/avformat.h>
+#include <stdbool.h>
 
 struct media_timeline {
     bool active;            /* the format allows discontinuities */

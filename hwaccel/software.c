@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x264 and x265, set up for joining: closed GOPs, the same parameter sets at every rate factor, the
+ * same bytes on every CPU.
+ */
+#include <errno.h>
+#include <libavutil/opt.h>
+#include <libavutil/pixdesc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lathe/base.h"
+#include "lathe/hwaccel.h"
+
+static const char *encoder_name(enum lathe_codec codec)
+{
+    const char *name = codec == LATHE_CODEC_HEVC ? "libx265" : "libx264";
+    return avcodec_find_encoder_by_name(name) ? name : NULL;
+}
+
+static enum AVPixelFormat pixel_format(enum lathe_codec codec, int bits)
+{
+    /* 8-bit H.264 is what every player takes; HEVC keeps 10 bits (Main 10). */
+    return codec == LATHE_CODEC_HEVC && bits > 8 ? AV_PIX_FMT_YUV420P10 : AV_PIX_FMT_YUV420P;
+}
+
+static const char *preset_options(enum lathe_codec codec, enum lathe_preset preset)
+{
+    static const char *const options[] = {
+        "preset=ultrafast", "preset=superfast", "preset=veryfast", "preset=faster", "preset=fast",
+        "preset=medium",    "preset=slow",      "preset=slower",   "preset=veryslow"};
+    (void)codec;
+    return options[preset];
+}
+
+/* x264: `stitchable` keeps the parameter sets equal over rate factors (measured: without it CRF 18
+ * and 23 differ), `cpu-independent` the bytes over CPUs; `sps-id=1` lets its sets stand beside a
+ * GPU's (id 0) in one avcC. */
+static int x264_params(const struct lathe_encoder_request *r, char *ret, size_t size)
+{
+    int n = snprintf(ret, size, "stitchable=1:cpu-independent=1:sps-id=1:open-gop=0:threads=%d:"
+                     "lookahead-threads=1:sync-lookahead=0",
+                     r->threads);
+    /* An unreachable minimum turns changes of scene into plain I frames, so that all renditions
+     * have their key frames at the same places; the threshold makes up for x264's lower
+     * sensitivity below its minimum GOP. */
+    if (r->forced_keys_only)
+        n += snprintf(ret + n, size - (size_t)n,
+                      ":keyint=infinite:min-keyint=536870912:scenecut=160");
+    /* The state of the buffer model does not cross chunks: never assume it full at a join. */
+    if (r->maxrate_kbps > 0 && !r->starts_title)
+        n += snprintf(ret + n, size - (size_t)n, ":vbv-init=0.5");
+    return n;
+}
+
+static int x265_params(const struct lathe_encoder_request *r, char *ret, size_t size)
+{
+    int n = snprintf(ret, size, "log-level=none:pools=none:frame-threads=1:wpp=0:open-gop=0:info=0:"
+                     "opt-qp-pps=0:opt-ref-list-length-pps=0:crf=%.3f",
+                     r->quality);
+    if (r->forced_keys_only)
+        n += snprintf(ret + n, size - (size_t)n, ":keyint=-1:min-keyint=536870912");
+    else
+        n += snprintf(ret + n, size - (size_t)n, ":keyint=%d", r->gop_frames);
+    if (r->maxrate_kbps > 0)
+        n += snprintf(ret + n, size - (size_t)n, ":vbv-maxrate=%d:vbv-bufsize=%d%s",
+                      r->maxrate_kbps, r->bufsize_kbit, r->starts_title ? "" : ":vbv-init=0.5");
+    if (r->mastering_display && r->mastering_display[0])
+        n += snprintf(ret + n, size - (size_t)n, ":master-display=%s:hdr10=1",
+                      r->mastering_display);
+    if (r->content_light && r->content_light[0])
+        n += snprintf(ret + n, size - (size_t)n, ":max-cll=%s", r->content_light);
+    return n;
+}
+
+static void set_common(AVCodecContext *c, const struct lathe_encoder_request *r)
+{
+    c->width = r->width;
+    c->height = r->height;
+    c->sample_aspect_ratio = r->sar;
+    c->time_base = r->time_base;
+    c->framerate = r->frame_rate;
+    c->pix_fmt = r->pix_fmt;
+    c->color_range = r->color_range;
+    c->color_primaries = r->color_primaries;
+    c->color_trc = r->color_transfer;
+    c->colorspace = r->color_matrix;
+    c->chroma_sample_location = r->chroma_location;
+    c->thread_count = r->threads;
+    c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_CLOSED_GOP;
+    if (r->interlaced) {
+        c->flags |= AV_CODEC_FLAG_INTERLACED_DCT;
+        c->field_order = r->top_field_first ? AV_FIELD_TT : AV_FIELD_BB;
+    }
+    if (!r->forced_keys_only)
+        c->gop_size = r->gop_frames;
+}
+
+static int open_encoder(const struct lathe_encoder_request *r, AVCodecContext **ret, char *options,
+                        size_t options_size, struct lathe_error *err)
+{
+    const char *name = encoder_name(r->codec);
+    const AVCodec *codec = name ? avcodec_find_encoder_by_name(name) : NULL;
+    if (!codec) {
+        lathe_error_set(err, -ENOSYS, LATHE_FAULT_CONFIG, "this FFmpeg has no software encoder for %s",
+                        lathe_codec_name(r->codec));
+        lathe_error_hint(err, "install an FFmpeg built with libx264 and libx265");
+        return -ENOSYS;
+    }
+    AVCodecContext *c = avcodec_alloc_context3(codec);
+    if (!c)
+        return lathe_error_nomem(err);
+    set_common(c, r);
+    char params[768];
+    const char *params_name = r->codec == LATHE_CODEC_HEVC ? "x265-params" : "x264-params";
+    int n = r->codec == LATHE_CODEC_HEVC ? x265_params(r, params, sizeof(params))
+                                         : x264_params(r, params, sizeof(params));
+    int failed = n >= (int)sizeof(params);
+    failed |= av_opt_set(c->priv_data, "preset", lathe_preset_name(r->preset), 0) < 0;
+    failed |= av_opt_set(c->priv_data, params_name, params, 0) < 0;
+    failed |= av_opt_set_int(c->priv_data, "forced-idr", 1, 0) < 0;
+    if (r->codec == LATHE_CODEC_H264) {
+        failed |= av_opt_set_double(c->priv_data, "crf", r->quality, 0) < 0;
+        c->rc_max_rate = r->maxrate_kbps * INT64_C(1000);
+        c->rc_buffer_size = r->bufsize_kbit * 1000;
+    }
+    if (failed) {
+        avcodec_free_context(&c);
+        return lathe_error_set(err, -EINVAL, LATHE_FAULT_INTERNAL,
+                               "%s does not take the options that Lathe needs", name);
+    }
+    int code = avcodec_open2(c, codec, NULL);
+    if (code < 0) {
+        char why[AV_ERROR_MAX_STRING_SIZE];
+        av_strerror(code, why, sizeof(why));
+        avcodec_free_context(&c);
+        return lathe_error_set(err, code == AVERROR(ENOMEM) ? -ENOMEM : -EINVAL,
+                               code == AVERROR(ENOMEM) ? LATHE_FAULT_RESOURCE
+                                                       : LATHE_FAULT_INTERNAL,
+                               "cannot open %s for %d×%d %s: %s", name, r->width, r->height,
+                               av_get_pix_fmt_name(r->pix_fmt), why);
+    }
+    snprintf(options, options_size, "%s crf=%.2f maxrate=%dk bufsize=%dk %s",
+             preset_options(r->codec, r->preset), r->quality, r->maxrate_kbps, r->bufsize_kbit,
+             params);
+    *ret = c;
+    return 0;
+}
+
+/* libx264's wrapper hands a changed "crf" to x264_encoder_reconfig with the next frame; x265's has
+ * no such path. */
+static int set_quality(AVCodecContext *encoder, double quality)
+{
+    if (encoder->codec_id != AV_CODEC_ID_H264)
+        return -EOPNOTSUPP;
+    return av_opt_set_double(encoder->priv_data, "crf", quality, 0) < 0 ? -EOPNOTSUPP : 0;
+}
+
+const struct lathe_hwaccel lathe_hwaccel_software = {
+    .name = "software",
+    .encoder_name = encoder_name,
+    .pixel_format = pixel_format,
+    .open_encoder = open_encoder,
+    .set_quality = set_quality,
+    .preset_options = preset_options,
+};

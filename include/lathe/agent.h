@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent: opens the ports, keeps a thread for each slot, and lets every one of them take work
+ * and carry it through, until a job has ended or somebody says stop. `lathe run` is one agent that
+ * works on one job; a worker of a fleet is the same agent with other drivers and no job named.
+ *
+ * Threads: an agent belongs to one thread, which may read progress from its tick.
+ */
+#ifndef LATHE_AGENT_H
+#define LATHE_AGENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lathe/cancel.h"
+#include "lathe/error.h"
+#include "lathe/flow.h"
+#include "lathe/pool.h"
+
+struct lathe_agent;
+
+struct lathe_agent_options {
+    const char *queue_driver, *queue_location;
+    const char *state_driver, *state_location;
+    const char *store_driver, *store_location;
+    const char *scratch_dir; /* made when missing; best on the store's file system */
+    const char *slot_path;   /* NULL: lathe_pool_find_slot() */
+    unsigned slots;          /* 0: lathe_agent_default_slots() */
+    int lease_ttl_ms;        /* 0: LATHE_LEASE_TTL_MS */
+    bool keep_intermediates;
+    bool only_host; /* see flow.h; also: an error of a port ends the run */
+    struct lathe_cancel *cancel; /* the user's; obeyed by every step; may be NULL */
+};
+
+enum lathe_phase {
+    LATHE_PHASE_PLANNING = 0, /* the source is read */
+    LATHE_PHASE_MEASURING,    /* pilots */
+    LATHE_PHASE_ENCODING,
+    LATHE_PHASE_MERGING,
+    LATHE_PHASE_ENDED,
+};
+const char *lathe_phase_name(enum lathe_phase phase); /* "planning", … */
+
+/* Of the job that is worked on. Speed and the rest leave out what an earlier run had finished. */
+struct lathe_agent_progress {
+    enum lathe_phase phase;
+    uint64_t frames_done, frames_total;
+    uint32_t chunks_done, chunks_total, chunks_resumed;
+    double fps;         /* 0 = not known yet */
+    double speed;       /* seconds of the source per second; 0 = not known yet */
+    double eta_seconds; /* negative = not known yet */
+};
+
+/* Least of: processors, and memory at 0.6 GB a slot. At least 1. */
+unsigned lathe_agent_default_slots(void);
+
+int lathe_agent_open(const struct lathe_agent_options *options, struct lathe_agent **ret,
+                     struct lathe_error *err);
+void lathe_agent_close(struct lathe_agent *agent); /* NULL is allowed */
+
+/* For steps that the caller does itself (submit, adopt, publish), and for its slots. */
+struct lathe_flow *lathe_agent_flow(struct lathe_agent *agent);
+unsigned lathe_agent_slots(const struct lathe_agent *agent);
+
+/*
+ * Works until job `job_id` has ended (NULL: until cancelled). Once per agent. `tick` (may be NULL)
+ * is called about ten times a second. 0 when the job is completed (its outputs are published in the
+ * store); -ECANCELED; else why it failed.
+ */
+int lathe_agent_run(struct lathe_agent *agent, const char *job_id, void (*tick)(void *opaque),
+                    void *opaque, struct lathe_error *err);
+
+void lathe_agent_get_progress(struct lathe_agent *agent, struct lathe_agent_progress *ret);
+/* Whether chunk `index` was finished by an earlier run. */
+bool lathe_agent_is_resumed(struct lathe_agent *agent, uint32_t index);
+/* Attempts that failed and were tried again, one line each: a new array, or NULL (memory). */
+json_t *lathe_agent_retries(struct lathe_agent *agent);
+
+#endif

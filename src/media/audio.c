@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* The verb audio: every kept track of the whole file in one pass, into one MP4 without pictures. */
+#include <errno.h>
+
+#include "setup.h"
+#include "sound.h"
+#include "source.h"
+#include "task.h"
+#include "timeline.h"
+
+struct audio_run {
+    struct media_source source;
+    struct media_timeline timeline;
+    struct media_mux mux;
+    struct media_sound sounds[LATHE_AUDIO_MAX];
+    int n_open;
+    bool mux_open, source_open;
+};
+
+static void close_run(struct audio_run *a)
+{
+    for (int i = 0; i < a->n_open; i++)
+        media_sound_close(&a->sounds[i]);
+    if (a->mux_open)
+        media_mux_close(&a->mux);
+    media_timeline_finish(&a->timeline);
+    if (a->source_open)
+        media_source_close(&a->source);
+}
+
+static int open_run(struct audio_run *a, const struct lathe_order *order,
+                    const struct lathe_plan *plan, struct lathe_error *err)
+{
+    int r = media_source_open(&a->source, order->source_path, err);
+    if (r < 0)
+        return r;
+    a->source_open = true;
+    if (media_timeline_init(&a->timeline, a->source.format) < 0)
+        return lathe_error_nomem(err);
+    r = media_mux_open(&a->mux, order->out_paths[0], err);
+    if (r < 0)
+        return r;
+    a->mux_open = true;
+    for (int i = 0; i < plan->n_audio; i++) {
+        int stream = plan->audio[i].stream;
+        if (stream < 0 || (unsigned)stream >= a->source.format->nb_streams)
+            return lathe_error_set(err, -ESTALE, LATHE_FAULT_INPUT,
+                                   "%s does not match its plan: was it changed?",
+                                   order->source_path);
+        r = media_sound_open(&a->sounds[i], plan, i, a->source.format->streams[stream], &a->mux,
+                             err);
+        if (r < 0)
+            return r;
+        a->n_open++;
+    }
+    /* Pictures are read too, only for the clock: jumps are healed for all streams together. */
+    return media_mux_begin(&a->mux, false, 0, err);
+}
+
+static struct media_sound *sound_of(struct audio_run *a, int stream)
+{
+    for (int i = 0; i < a->n_open; i++)
+        if (a->sounds[i].plan->stream == stream)
+            return &a->sounds[i];
+    return NULL;
+}
+
+static int run_packets(struct audio_run *a, lathe_media_progress progress, void *opaque,
+                       struct lathe_error *err)
+{
+    _cleanup_packet_ AVPacket *packet = av_packet_alloc();
+    if (!packet)
+        return lathe_error_nomem(err);
+    int errors = 0;
+    for (;;) {
+        int r = av_read_frame(a->source.format, packet);
+        if (r == AVERROR(ENOMEM))
+            return lathe_error_nomem(err);
+        if (r < 0 && r != AVERROR_EOF && ++errors < 64)
+            continue; /* counted when the file was indexed */
+        if (r < 0)
+            break;
+        const AVStream *stream = a->source.format->streams[packet->stream_index];
+        struct media_sound *sound = sound_of(a, packet->stream_index);
+        r = 0;
+        if (sound || packet->stream_index == a->source.video_stream ||
+            stream->codecpar->codec_type == AVMEDIA_TYPE_AUDIO)
+            r = media_timeline_heal(&a->timeline, stream, packet);
+        if (r >= 0 && sound)
+            r = media_sound_send(sound, packet, &a->mux, err);
+        av_packet_unref(packet);
+        if (r == -ENOMEM)
+            lathe_error_nomem(err);
+        struct lathe_progress now = {.bytes = (uint64_t)a->source.bytes_read};
+        if (r >= 0 && progress && progress(opaque, &now))
+            r = lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "interrupted");
+        if (r < 0)
+            return r;
+    }
+    for (int i = 0; i < a->n_open; i++) {
+        int r = media_sound_send(&a->sounds[i], NULL, &a->mux, err);
+        if (r < 0)
+            return r;
+    }
+    return media_mux_end(&a->mux, err);
+}
+
+static json_t *tracks_json(const struct audio_run *a)
+{
+    json_t *tracks = json_array();
+    for (int i = 0; i < a->n_open && tracks; i++) {
+        const struct media_sound *s = &a->sounds[i];
+        json_t *track = json_pack(
+            "{s:I, s:I, s:i, s:i, s:b, s:I, s:I}", "first_pts", (json_int_t)s->first_pts, "packets",
+            (json_int_t)s->packets, "frame_size", 1024, "sample_rate", s->plan->sample_rate, "copied",
+            s->plan->copy, "silence_samples", (json_int_t)s->silence_samples, "concealed",
+            (json_int_t)s->damaged);
+        if (!track || json_array_append_new(tracks, track) < 0) {
+            json_decref(tracks);
+            return NULL;
+        }
+    }
+    return tracks;
+}
+
+int lathe_media_audio(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
+                      json_t **ret_body, struct lathe_error *err)
+{
+    struct media_task task;
+    struct audio_run run = {0};
+    int r = media_task_load(&task, order, false, err);
+    if (r < 0)
+        return r;
+    r = open_run(&run, order, &task.plan, err);
+    if (r >= 0)
+        r = run_packets(&run, progress, opaque, err);
+    char sha256[65];
+    uint64_t bytes = 0;
+    if (r >= 0)
+        r = media_hash_file(order->out_paths[0], sha256, &bytes, err);
+    if (r >= 0) {
+        json_t *tracks = tracks_json(&run);
+        *ret_body = tracks ? json_pack("{s:o, s:I, s:s, s:I}", "tracks", tracks, "bytes",
+                                       (json_int_t)bytes, "sha256", sha256, "cpu_us",
+                                       (json_int_t)media_cpu_us())
+                           : NULL;
+        if (!*ret_body)
+            r = lathe_error_nomem(err);
+    }
+    close_run(&run);
+    media_task_finish(&task);
+    return r;
+}

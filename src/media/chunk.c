@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* The verbs that encode: a chunk for the result, a pilot only to learn its size. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "setup.h"
+#include "stretch.h"
+#include "task.h"
+
+/* Runs the stretch; where seeking in the source leads astray, once more from its beginning. */
+static int run(struct media_stretch *stretch, struct lathe_error *err)
+{
+    int r = media_stretch_run(stretch, err);
+    if (r == -ESTALE && !stretch->linear) {
+        for (int i = 0; stretch->out_paths && i < stretch->plan->n_renditions; i++)
+            unlink(stretch->out_paths[i]);
+        stretch->linear = true;
+        r = media_stretch_run(stretch, err);
+    }
+    return r;
+}
+
+static int append_rendition(json_t *list, const struct media_stretch *stretch, int i,
+                            const char *path, struct lathe_error *err)
+{
+    json_t *rate = NULL;
+    if (lathe_rate_sample_to_json(&stretch->samples[i], &rate) < 0)
+        return lathe_error_nomem(err);
+    if (!path)
+        return json_array_append_new(list, rate) < 0 ? lathe_error_nomem(err) : 0;
+    char sha256[65];
+    uint64_t bytes = 0;
+    int r = media_hash_file(path, sha256, &bytes, err);
+    if (r < 0) {
+        json_decref(rate);
+        return r;
+    }
+    json_t *entry = json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes, "sha256", sha256,
+                              "rate", rate);
+    if (!entry || json_array_append_new(list, entry) < 0)
+        return lathe_error_nomem(err);
+    return 0;
+}
+
+int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
+                      json_t **ret_body, struct lathe_error *err)
+{
+    struct media_task task;
+    int r = media_task_load(&task, order, true, err);
+    if (r < 0)
+        return r;
+    json_t *renditions = NULL;
+    if (order->index >= task.plan.n_chunks) {
+        r = lathe_error_set(err, -EINVAL, LATHE_FAULT_INTERNAL, "the plan has no chunk %u",
+                            order->index);
+        goto out;
+    }
+    const struct lathe_plan_chunk *chunk = &task.plan.chunks[order->index];
+    struct media_stretch stretch = {
+        .plan = &task.plan,
+        .index = &task.index,
+        .source_path = order->source_path,
+        .first_packet = chunk->first_packet,
+        .start = chunk->start,
+        .end = chunk->end,
+        .out_paths = order->out_paths,
+        .progress = progress,
+        .opaque = opaque,
+    };
+    for (int i = 0; i < task.plan.n_renditions; i++)
+        stretch.rates[i] = order->rates[i];
+    r = run(&stretch, err);
+    if (r < 0)
+        goto out;
+    if (chunk->end != INT64_MAX && !stretch.tail_hash[0] && !task.plan.conceal_damage) {
+        r = lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT,
+                            "%s ended before the frame that follows chunk %u", order->source_path,
+                            order->index);
+        goto out;
+    }
+    renditions = json_array();
+    for (int i = 0; i < task.plan.n_renditions && renditions && r >= 0; i++)
+        r = append_rendition(renditions, &stretch, i, order->out_paths[i], err);
+    if (r < 0)
+        goto out;
+    *ret_body = json_pack(
+        "{s:i, s:I, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:O, s:I}", "frames",
+        (int)stretch.frames, "first_time", (json_int_t)stretch.first_time, "last_time",
+        (json_int_t)stretch.last_time, "last_duration", (json_int_t)stretch.last_duration,
+        "head_hash", stretch.head_hash, "tail_hash",
+        stretch.tail_hash[0] ? json_string(stretch.tail_hash) : json_null(), "decoder",
+        stretch.decoder, "scaler", stretch.filter, "encoder", stretch.encoder, "encoder_options",
+        stretch.encoder_options, "concealed", (json_int_t)stretch.damaged, "renditions", renditions,
+        "cpu_us", (json_int_t)media_cpu_us());
+    if (!*ret_body)
+        r = lathe_error_nomem(err);
+out:
+    json_decref(renditions);
+    media_task_finish(&task);
+    return r;
+}
+
+int lathe_media_pilot(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
+                      json_t **ret_body, struct lathe_error *err)
+{
+    struct media_task task;
+    int r = media_task_load(&task, order, true, err);
+    if (r < 0)
+        return r;
+    json_t *renditions = NULL;
+    if (order->index >= task.plan.n_pilots) {
+        r = lathe_error_set(err, -EINVAL, LATHE_FAULT_INTERNAL, "the plan has no pilot %u",
+                            order->index);
+        goto out;
+    }
+    const struct lathe_plan_pilot *pilot = &task.plan.pilots[order->index];
+    struct media_stretch stretch = {
+        .plan = &task.plan,
+        .index = &task.index,
+        .source_path = order->source_path,
+        .first_packet = pilot->first_packet,
+        .start = pilot->start,
+        .end = INT64_MAX,
+        .max_frames = pilot->frames,
+        .progress = progress,
+        .opaque = opaque,
+    };
+    for (int i = 0; i < task.plan.n_renditions; i++)
+        stretch.rates[i].quality = lathe_rate_pilot_quality(&task.plan, i);
+    r = run(&stretch, err);
+    renditions = json_array();
+    for (int i = 0; i < task.plan.n_renditions && renditions && r >= 0; i++)
+        r = append_rendition(renditions, &stretch, i, NULL, err);
+    if (r >= 0) {
+        *ret_body = json_pack("{s:O, s:I}", "renditions", renditions, "cpu_us",
+                              (json_int_t)media_cpu_us());
+        if (!*ret_body)
+            r = lathe_error_nomem(err);
+    }
+out:
+    json_decref(renditions);
+    media_task_finish(&task);
+    return r;
+}

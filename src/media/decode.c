@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "decode.h"
+
+#include <errno.h>
+
+#include "setup.h"
+
+int media_decoder_open_codec(const AVStream *stream, int reorder_depth, AVCodecContext **ret,
+                             struct lathe_error *err)
+{
+    const AVCodec *codec = avcodec_find_decoder(stream->codecpar->codec_id);
+    if (!codec || !media_codec_is_allowed(stream->codecpar->codec_id))
+        return lathe_error_set(err, -ENOSYS, LATHE_FAULT_INPUT, "codec \"%s\" is not supported",
+                               avcodec_get_name(stream->codecpar->codec_id));
+    AVCodecContext *c = avcodec_alloc_context3(codec);
+    if (!c)
+        return lathe_error_nomem(err);
+    int r = avcodec_parameters_to_context(c, stream->codecpar);
+    if (r >= 0) {
+        c->thread_count = 1;
+        c->max_pixels = MEDIA_MAX_PIXELS;
+        c->pkt_timebase = stream->time_base;
+        if (c->codec_type == AVMEDIA_TYPE_VIDEO && reorder_depth > c->has_b_frames)
+            c->has_b_frames = reorder_depth;
+        r = avcodec_open2(c, codec, NULL);
+    }
+    if (r < 0) {
+        avcodec_free_context(&c);
+        return media_error(err, r, LATHE_FAULT_INPUT, "cannot open the decoder %s", codec->name);
+    }
+    *ret = c;
+    return 0;
+}
+
+static bool has_times(const struct media_index *index)
+{
+    for (uint32_t i = 0; i < index->count && i < 16; i++)
+        if (index->entries[i].raw_pts != AV_NOPTS_VALUE ||
+            index->entries[i].raw_dts != AV_NOPTS_VALUE)
+            return true;
+    return false;
+}
+
+int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
+                       const struct media_index *index, uint32_t first_packet, bool linear,
+                       struct lathe_error *err)
+{
+    *ret = (struct media_decoder){
+        .origin = plan->origin,
+        .from_dts = plan->times_from_dts,
+        .ordinal = !has_times(index),
+        .conceal = plan->conceal_damage,
+        .skip_before = INT64_MIN,
+        .last_time = INT64_MIN,
+        .reader = {.source = {.fd = -1}},
+    };
+    ret->frame_duration = av_rescale_q(
+        1, av_inv_q((AVRational){plan->frame_rate.num, plan->frame_rate.den}),
+        (AVRational){plan->time_base.num, plan->time_base.den});
+    if (ret->frame_duration < 1)
+        ret->frame_duration = 1;
+    while (ret->first_key < index->count && !(index->entries[ret->first_key].flags & MEDIA_INDEX_KEY))
+        ret->first_key++;
+    if (ret->first_key == index->count)
+        ret->first_key = 0;
+    ret->first_key_time = index->entries[ret->first_key].time;
+    if (first_packet < ret->first_key)
+        first_packet = ret->first_key;
+    /* Pictures shown before the key frame that decoding starts at belong to the chunk before, and
+     * refer to pictures that are not there. At the start of the source they may be decodable. */
+    if (first_packet > ret->first_key && !ret->from_dts &&
+        index->entries[first_packet].time != MEDIA_NO_TIME)
+        ret->skip_before = index->entries[first_packet].time;
+    int r = media_reader_open(&ret->reader, path, index, first_packet, linear, err);
+    if (r < 0)
+        return r;
+    ret->packet = av_packet_alloc();
+    r = ret->packet ? media_decoder_open_codec(media_source_video(&ret->reader.source),
+                                               plan->reorder_depth, &ret->codec, err)
+                    : lathe_error_nomem(err);
+    if (r < 0)
+        media_decoder_close(ret);
+    return r;
+}
+
+void media_decoder_close(struct media_decoder *decoder)
+{
+    av_packet_free(&decoder->packet);
+    avcodec_free_context(&decoder->codec);
+    media_reader_close(&decoder->reader);
+}
+
+static int damage(struct media_decoder *d, uint32_t number, const char *what,
+                  struct lathe_error *err)
+{
+    const struct media_index_entry *entry = &d->reader.index->entries[number];
+    /* Before the first key frame's own time nothing can be right, in any player. */
+    if (d->first_key_time != MEDIA_NO_TIME && entry->time != MEDIA_NO_TIME &&
+        entry->time < d->first_key_time)
+        return 0;
+    d->damaged++;
+    d->last_damaged_packet = number;
+    if (d->conceal)
+        return 0;
+    AVRational tb = media_source_video(&d->reader.source)->time_base;
+    double seconds = entry->raw_pts != AV_NOPTS_VALUE ? (double)entry->raw_pts * av_q2d(tb) : 0;
+    char logged[256];
+    media_last_log(logged, sizeof(logged));
+    lathe_error_set(err, -EILSEQ, LATHE_FAULT_INPUT, "%s is damaged: %s at packet %u (%.3f s)%s%s%s",
+                    d->reader.source.path, what, number, seconds, logged[0] ? " (" : "", logged,
+                    logged[0] ? ")" : "");
+    lathe_error_hint(err, "copy the file again, or use --damaged conceal to convert what can be "
+                          "decoded");
+    return -EILSEQ;
+}
+
+static int feed(struct media_decoder *d, struct lathe_error *err)
+{
+    for (;;) {
+        uint32_t number = 0;
+        int r = media_reader_next(&d->reader, d->packet, &number, err);
+        if (r < 0)
+            return r;
+        if (r == 0) {
+            d->draining = true;
+            r = avcodec_send_packet(d->codec, NULL);
+            return r < 0 && r != AVERROR_EOF
+                       ? media_error(err, r, LATHE_FAULT_INTERNAL, "cannot drain the decoder")
+                       : 0;
+        }
+        const struct media_index_entry *entry = &d->reader.index->entries[number];
+        if (entry->time != MEDIA_NO_TIME && entry->time < d->skip_before) {
+            av_packet_unref(d->packet);
+            continue;
+        }
+        if (d->packet->flags & AV_PKT_FLAG_CORRUPT) {
+            r = damage(d, number, "a corrupt packet", err);
+            if (r < 0)
+                return r;
+        }
+        d->packet->pts = d->packet->dts = number;
+        r = avcodec_send_packet(d->codec, d->packet);
+        av_packet_unref(d->packet);
+        if (r == AVERROR(ENOMEM))
+            return lathe_error_nomem(err);
+        if (r < 0) {
+            r = damage(d, number, "a packet cannot be decoded", err);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        return 0;
+    }
+}
+
+static int64_t time_of(struct media_decoder *d, const AVFrame *frame, uint32_t *ret_packet)
+{
+    const struct media_index *index = d->reader.index;
+    int64_t number = frame->pts != AV_NOPTS_VALUE ? frame->pts : frame->pkt_dts;
+    int64_t time = MEDIA_NO_TIME;
+    *ret_packet = number >= 0 && number < index->count ? (uint32_t)number : 0;
+    if (d->from_dts && !d->ordinal) {
+        /* FFmpeg's best effort: the DTS of the packet that pushed the picture out. */
+        if (frame->pkt_dts >= 0 && frame->pkt_dts < index->count)
+            time = index->entries[frame->pkt_dts].dts_time;
+    } else if (!d->ordinal && number >= 0 && number < index->count) {
+        time = index->entries[number].time;
+    }
+    if (time != MEDIA_NO_TIME)
+        return time - d->origin;
+    return d->last_time == INT64_MIN ? 0 : d->last_time + d->frame_duration;
+}
+
+int media_decoder_next(struct media_decoder *d, AVFrame *ret, int64_t *ret_time,
+                       uint32_t *ret_packet, struct lathe_error *err)
+{
+    for (;;) {
+        int r = avcodec_receive_frame(d->codec, ret);
+        if (r == AVERROR(EAGAIN)) {
+            r = feed(d, err);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (r == AVERROR_EOF)
+            return 0;
+        if (r == AVERROR(ENOMEM))
+            return lathe_error_nomem(err);
+        if (r < 0) {
+            uint32_t last = d->reader.next ? d->reader.next - 1 : 0;
+            r = damage(d, last, "a picture cannot be decoded", err);
+            if (r < 0)
+                return r;
+            if (d->draining && d->damaged > d->reader.index->count)
+                return 0; /* a decoder that never ends its drain */
+            continue;
+        }
+        int64_t time = time_of(d, ret, ret_packet);
+        if (ret->flags & AV_FRAME_FLAG_CORRUPT || ret->decode_error_flags) {
+            r = damage(d, *ret_packet, "a picture is incomplete", err);
+            if (r < 0) {
+                av_frame_unref(ret);
+                return r;
+            }
+        }
+        if (d->last_time != INT64_MIN && time <= d->last_time) {
+            /* Out of order although the decoder knows the depth: only broken streams do this. */
+            r = damage(d, *ret_packet, "a picture comes out of order", err);
+            if (r < 0) {
+                av_frame_unref(ret);
+                return r;
+            }
+            time = d->last_time + 1;
+        }
+        d->last_time = time;
+        *ret_time = time;
+        return 1;
+    }
+}

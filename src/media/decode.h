@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pictures of a source with their times from the index: packets are restamped with their number
+ * before decoding, so whatever clock the container had, a picture says which packet it came from.
+ */
+#ifndef LATHE_MEDIA_DECODE_H
+#define LATHE_MEDIA_DECODE_H
+
+#include <libavcodec/avcodec.h>
+
+#include "lathe/plan.h"
+#include "reader.h"
+
+struct media_decoder {
+    struct media_reader reader;
+    AVCodecContext *codec;
+    AVPacket *packet;
+    int64_t origin;             /* subtracted from index times */
+    bool from_dts;              /* the source has no usable PTS */
+    bool ordinal;               /* it has no times at all: pictures are counted */
+    bool conceal;
+    int64_t skip_before;        /* leading pictures of the first key are not fed */
+    uint32_t first_key;         /* of the source: before it nothing can be decoded */
+    int64_t first_key_time;
+    int64_t frame_duration;
+    int64_t last_time;
+    bool draining;
+    uint64_t damaged;           /* packets or pictures with errors */
+    uint64_t last_damaged_packet;
+};
+
+/* Opens the source at `first_packet` (linear: without seeking). The plan gives origin, reorder
+ * depth and time mode; the index stays the caller's. */
+int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
+                       const struct media_index *index, uint32_t first_packet, bool linear,
+                       struct lathe_error *err);
+void media_decoder_close(struct media_decoder *decoder);
+
+/* 1 with a picture (the caller unrefs) and its time, 0 at the end of the source. Without
+ * `conceal` damage is an error that says where. */
+int media_decoder_next(struct media_decoder *decoder, AVFrame *ret, int64_t *ret_time,
+                       uint32_t *ret_packet, struct lathe_error *err);
+
+/* A decoder for one stream, set up with whitelists and limits but not for any plan. */
+int media_decoder_open_codec(const AVStream *stream, int reorder_depth, AVCodecContext **ret,
+                             struct lathe_error *err);
+
+#endif

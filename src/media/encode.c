@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "encode.h"
+
+#include <errno.h>
+#include <libavutil/pixdesc.h>
+#include <math.h>
+
+#include "setup.h"
+
+/* Steering: begin when a tenth of the stretch is known, look again every few frames, stay near the
+ * job's factor so that quality does not visibly move, and leave the last frames alone. */
+#define STEER_FROM 0.10
+#define STEER_TO 0.97
+#define STEER_EVERY 8
+#define STEER_MAX 2.5
+#define STEPS_PER_HALVING 6.0
+/* Weight of the budget itself, as a guess of the stretch's size, against what was measured. */
+#define STEER_PRIOR 0.30
+
+static double seconds(const struct lathe_plan *plan, int64_t ticks)
+{
+    return (double)ticks * plan->time_base.num / plan->time_base.den;
+}
+
+static AVRational rational(struct lathe_rational r)
+{
+    return (AVRational){r.num, r.den};
+}
+
+int media_encoder_open(struct media_encoder *ret, const struct media_encoder_setup *setup,
+                       struct lathe_error *err)
+{
+    const struct lathe_plan *plan = setup->plan;
+    const struct lathe_plan_rendition *r = &plan->renditions[setup->rendition];
+    *ret = (struct media_encoder){
+        .family = &lathe_hwaccel_software,
+        .budget_bytes = setup->rate.budget_bytes,
+        .base_quality = setup->rate.quality,
+        .quality = setup->rate.quality,
+        .forced_keys = plan->n_renditions > 1,
+    };
+    /* GOPs of equal length, none longer than the plan allows: no short one before the join. */
+    int64_t end = setup->end == INT64_MAX ? plan->duration : setup->end;
+    double length = fmax(seconds(plan, end - setup->start), 1e-6);
+    double gop_seconds = length / fmax(1, ceil(length / plan->gop_seconds - 1e-6));
+    ret->gop_ticks = (int64_t)ceil(gop_seconds * plan->time_base.den / plan->time_base.num);
+    ret->next_key = 0;
+    double fps = av_q2d(rational(plan->frame_rate));
+    struct lathe_encoder_request request = {
+        .codec = plan->codec,
+        .preset = plan->preset,
+        .width = r->width,
+        .height = r->height,
+        .sar = rational(r->sar),
+        .time_base = rational(plan->time_base),
+        .frame_rate = rational(plan->frame_rate),
+        .pix_fmt = av_get_pix_fmt(r->pix_fmt),
+        .color_range = plan->color_range,
+        .color_primaries = plan->color_primaries,
+        .color_transfer = plan->color_transfer,
+        .color_matrix = plan->color_matrix,
+        .chroma_location = plan->chroma_location,
+        .interlaced = plan->interlaced,
+        .top_field_first = plan->top_field_first,
+        .quality = setup->rate.quality,
+        .maxrate_kbps = r->maxrate_kbps,
+        .bufsize_kbit = r->bufsize_kbit,
+        .starts_title = setup->starts_title,
+        .gop_frames = (int)fmax(1, ceil(gop_seconds * fps + 0.5)),
+        .forced_keys_only = ret->forced_keys,
+        .threads = plan->encoder_threads,
+        .mastering_display = plan->mastering_display,
+        .content_light = plan->content_light,
+    };
+    return ret->family->open_encoder(&request, &ret->codec, ret->options, sizeof(ret->options), err);
+}
+
+void media_encoder_close(struct media_encoder *encoder)
+{
+    avcodec_free_context(&encoder->codec);
+}
+
+/* What comes out lags what goes in by the lookahead; `progress` is of what came out. */
+static void steer(struct media_encoder *e, double progress)
+{
+    if (!e->budget_bytes || progress < STEER_FROM || progress > STEER_TO ||
+        e->frames_in % STEER_EVERY || !e->family->set_quality || !e->sample.frames)
+        return;
+    double bytes = (double)(e->sample.key_bytes + e->sample.other_bytes);
+    double budget = (double)e->budget_bytes;
+    double mean_quality = e->quality_sum / (double)e->frames_in;
+    /* Bytes a unit of progress at the quality so far, and what the rest may take. */
+    double rate = (STEER_PRIOR * budget + bytes) / (STEER_PRIOR + progress);
+    double left = fmax(budget - bytes, budget * 0.02) / (1 - progress);
+    double quality = mean_quality + STEPS_PER_HALVING * log2(rate / left);
+    double limit = STEER_MAX;
+    quality = fmin(fmax(quality, e->base_quality - limit), e->base_quality + limit);
+    if (fabs(quality - e->quality) < 0.05)
+        return;
+    if (e->family->set_quality(e->codec, quality) < 0)
+        e->budget_bytes = 0; /* this encoder keeps its factor */
+    else
+        e->quality = quality;
+}
+
+int media_encoder_send(struct media_encoder *e, AVFrame *frame, double progress,
+                       struct lathe_error *err)
+{
+    if (frame) {
+        frame->pict_type = AV_PICTURE_TYPE_NONE;
+        if (e->forced_keys && frame->pts >= e->next_key) {
+            frame->pict_type = AV_PICTURE_TYPE_I;
+            while (e->next_key <= frame->pts)
+                e->next_key += e->gop_ticks;
+        }
+        steer(e, progress);
+        e->frames_in++;
+        e->quality_sum += e->quality;
+    }
+    int r = avcodec_send_frame(e->codec, frame);
+    if (r == AVERROR_EOF && !frame)
+        return 0;
+    return r < 0 ? media_error(err, r, LATHE_FAULT_INTERNAL, "cannot encode with %s",
+                               e->codec->codec->name)
+                 : 0;
+}
+
+int media_encoder_receive(struct media_encoder *e, AVPacket *ret, struct lathe_error *err)
+{
+    int r = avcodec_receive_packet(e->codec, ret);
+    if (r == AVERROR(EAGAIN) || r == AVERROR_EOF)
+        return 0;
+    if (r < 0)
+        return media_error(err, r, LATHE_FAULT_INTERNAL, "cannot encode with %s",
+                           e->codec->codec->name);
+    e->sample.frames++;
+    if (ret->flags & AV_PKT_FLAG_KEY) {
+        e->sample.key_frames++;
+        e->sample.key_bytes += (uint64_t)ret->size;
+    } else {
+        e->sample.other_bytes += (uint64_t)ret->size;
+    }
+    e->sample.quality = e->frames_in ? e->quality_sum / (double)e->frames_in : e->quality;
+    return 1;
+}

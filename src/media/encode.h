@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One rendition's encoder over one stretch of frames: asks for key frames where the plan wants them,
+ * steers the rate factor towards a budget, counts bytes.
+ */
+#ifndef LATHE_MEDIA_ENCODE_H
+#define LATHE_MEDIA_ENCODE_H
+
+#include <libavcodec/avcodec.h>
+
+#include "lathe/hwaccel.h"
+#include "lathe/plan.h"
+
+struct media_encoder {
+    const struct lathe_hwaccel *family;
+    AVCodecContext *codec;
+    char options[1024];       /* as really set */
+    bool forced_keys;         /* key frames only where asked for */
+    int64_t gop_ticks;        /* of forced key frames, plan time base */
+    int64_t next_key;         /* time of the next one */
+    /* steering */
+    uint64_t budget_bytes;    /* 0 = none */
+    double base_quality, quality, quality_sum;
+    uint64_t frames_in;
+    struct lathe_rate_sample sample;
+};
+
+/* What a stretch of the job is encoded with. `frames` is how many are expected. */
+struct media_encoder_setup {
+    const struct lathe_plan *plan;
+    int rendition;
+    struct lathe_rate rate;
+    bool starts_title;
+    int64_t start, end;       /* times of the stretch; end INT64_MAX = the job's */
+};
+
+int media_encoder_open(struct media_encoder *ret, const struct media_encoder_setup *setup,
+                       struct lathe_error *err);
+void media_encoder_close(struct media_encoder *encoder);
+
+/* `frame` NULL drains. Sets the picture's type; its pts is its time relative to the stretch.
+ * `progress` is the share of the stretch's expected cost that has come out so far, 0…1. */
+int media_encoder_send(struct media_encoder *encoder, AVFrame *frame, double progress,
+                       struct lathe_error *err);
+/* 1 with a packet, 0 when more input is needed or it is drained. */
+int media_encoder_receive(struct media_encoder *encoder, AVPacket *ret, struct lathe_error *err);
+
+#endif
