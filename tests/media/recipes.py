@@ -206,8 +206,8 @@ case("ten_bit_hevc", "mp4", av(video=x265(fmt="yuv420p10le")), lathe="--codec he
      check="--codec hevc --min-depth 10")
 case("yuv422_10", "mp4", av(video=x264(fmt="yuv422p10le")))
 case("yuv444", "mp4", av(video=x264(fmt="yuv444p")))
-case("rgb", "mov", av(50, seconds=2, video="-vf format=rgb24 -c:v png", audio="-c:a pcm_s16le"),
-     check="--no-tags --grid 20")
+case("rgb", "mov", av(50, seconds=2, video="-pix_fmt rgb24 -c:v libx264rgb -preset veryfast",
+                      audio="-c:a pcm_s16le"), check="--no-tags --grid 20")
 HDR = ("colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:hdr10=1:repeat-headers=1:max-cll="
        "1000,400:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)"
        "L(10000000,1)")

@@ -3,7 +3,8 @@
 """Transcodes every source of recipes.py and compares each result with its source.
 
 usage: run_matrix.py --gen MEDIA_GEN --check MEDIA_CHECK --lathe LATHE --work FOLDER
-                     [--jobs N] [--only WORD]... [--keep] [--plain-ffmpeg] [--slots N]
+                     [--slot LATHE_SLOT] [--jobs N] [--only WORD|=NAME]... [--keep]
+                     [--plain-ffmpeg] [--slots N]
 
 Prints one line a case and "N passed, N failed, N skipped". --plain-ffmpeg puts an ffmpeg command
 in Lathe's place: what it gets wrong shows which cases are hard, and tries the harness itself.
@@ -83,9 +84,10 @@ def run_case(case, options):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     words, target = command(case, str(source), str(folder / "out.mp4"), options)
+    environment = dict(os.environ, **({"LATHE_SLOT": options.slot} if options.slot else {}))
     try:
         run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300,
-                             stdin=subprocess.DEVNULL)
+                             stdin=subprocess.DEVNULL, env=environment)
     except subprocess.TimeoutExpired:
         return time.monotonic() - begin, ["no end after 300 s: " + " ".join(words)], ""
     faults, summary = [], ""
@@ -115,6 +117,7 @@ def main():
     for name in ("gen", "check", "work"):
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--lathe", default="lathe")
+    parser.add_argument("--slot", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--only", action="append", default=[])
@@ -124,7 +127,8 @@ def main():
     options.work = pathlib.Path(options.work).absolute()
     options.digest = tool_digest(options)
     cases = [c for c in recipes.CASES
-             if not options.only or any(word in c.name for word in options.only)]
+             if not options.only or any(word in c.name or word == "=" + c.name
+                                        for word in options.only)]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         results = pool.map(lambda case: (case, run_case(case, options)), cases)
