@@ -29,7 +29,7 @@ struct lathe_agent_options {
     unsigned slots;          /* 0: lathe_agent_default_slots() */
     int lease_ttl_ms;        /* 0: LATHE_LEASE_TTL_MS */
     bool keep_intermediates;
-    bool only_host; /* see flow.h; also: an error of a port ends the run */
+    bool only_host;              /* see flow.h; also: an error of a port ends the run */
     struct lathe_cancel *cancel; /* the user's; obeyed by every step; may be NULL */
 };
 

@@ -73,7 +73,7 @@ int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
     if (r < 0) {
         lathe_leases_remove(flow->leases, claim->job_id, claim->unit, claim->fence);
         r = lathe_flow_attempt_failed(flow, claim->job_id, claim->unit, claim->fence, &why, err);
-        return r < 0 ? r : 1;
+        return r < 0 ? r : LATHE_FLOW_OPEN;
     }
     r = complete(flow, claim, result, err);
     json_decref(result);

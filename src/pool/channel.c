@@ -118,13 +118,13 @@ int lathe_channel_next(struct lathe_channel *channel, struct lathe_slot_message 
                                "it announced a message of %u bytes", size);
     if (channel->in_size - HEADER_BYTES < size)
         return 0;
-    json_error_t why;
-    json_t *json = json_loadb(channel->in + HEADER_BYTES, size, JSON_REJECT_DUPLICATES, &why);
-    if (!json)
+    json_t *json = NULL;
+    int r = lathe_wire_parse(channel->in + HEADER_BYTES, size, &json, NULL);
+    if (r < 0)
         return lathe_error_set(err, -EPROTO, LATHE_FAULT_INTERNAL,
-                               "it sent something that is not JSON");
+                               "it sent something that is not JSON, or far too much of it");
     struct lathe_error inner = {0};
-    int r = lathe_slot_message_from_json(json, ret, &inner);
+    r = lathe_slot_message_from_json(json, ret, &inner);
     json_decref(json);
     if (r == -ENOMEM)
         return lathe_error_nomem(err);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The commands, one file each. They return the program's exit code and have said why.
+ */
+#ifndef LATHE_CLI_COMMANDS_H
+#define LATHE_CLI_COMMANDS_H
+
+#include "lathe/cancel.h"
+#include "lathe/error.h"
+#include "options.h"
+
+int lathe_cli_run(const struct lathe_settings *settings);
+int lathe_cli_plan(const struct lathe_settings *settings);
+int lathe_cli_probe(const struct lathe_settings *settings);
+
+/* Fired by SIGINT, SIGTERM and SIGHUP; made by main(). */
+extern struct lathe_cancel *lathe_cli_cancel;
+
+/* "lathe: what", then the hint, on stderr. Returns the exit code. */
+int lathe_cli_complain(const struct lathe_error *err);
+
+#endif

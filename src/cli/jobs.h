@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From settings to a job.
+ */
+#ifndef LATHE_CLI_JOBS_H
+#define LATHE_CLI_JOBS_H
+
+#include <jansson.h>
+
+#include "input.h"
+#include "lathe/job.h"
+#include "lathe/pool.h"
+#include "options.h"
+
+/* Wrong renditions or combinations are found before anything is opened. */
+int lathe_cli_check_settings(const struct lathe_settings *settings, struct lathe_error *err);
+/* The whole job, validated, with its id. Without a rendition in `settings` a slot is asked for the
+ * size of the source. */
+int lathe_cli_make_job(const struct lathe_settings *settings, const struct lathe_input *input,
+                       struct lathe_pool *pool, struct lathe_job *ret, struct lathe_error *err);
+/* What the source is: the body of an inspect report. */
+int lathe_cli_inspect(struct lathe_pool *pool, const char *path, json_t **ret_body,
+                      struct lathe_error *err);
+
+#endif

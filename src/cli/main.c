@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program: finds the command, and turns signals into the cancel token that all work obeys.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "lathe/base.h"
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    lathe_cancel_trigger(lathe_cli_cancel);
+}
+
+/* Descriptors 0 to 2 must exist, or files opened later would take their place. */
+static int occupy_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= 2);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    return 0;
+}
+
+static int set_up(void)
+{
+    int r = occupy_standard_streams();
+    if (r == 0)
+        r = lathe_cancel_create(&lathe_cli_cancel);
+    if (r < 0)
+        return r;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < LATHE_COUNT(stops); i++) {
+        struct sigaction before;
+        sigaction(stops[i], NULL, &before);
+        if (before.sa_handler != SIG_IGN) /* nohup and background jobs of a shell */
+            sigaction(stops[i], &action, NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    return 0;
+}
+
+static int print_text(char *text)
+{
+    if (!text)
+        return 1;
+    int wrong = fputs(text, stdout) == EOF || fflush(stdout) == EOF;
+    free(text);
+    return wrong;
+}
+
+static int unknown(const char *word)
+{
+    struct lathe_error err = {0};
+    if (*word)
+        lathe_error_set(&err, -EINVAL, LATHE_FAULT_USAGE, "there is no command \"%.60s\"", word);
+    else
+        lathe_error_set(&err, -EINVAL, LATHE_FAULT_USAGE, "a command is missing");
+    lathe_error_hint(&err, "\"lathe help\" lists the commands");
+    return lathe_cli_complain(&err);
+}
+
+static int dispatch(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    if (!*word)
+        return unknown("");
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        printf("lathe %s\n", LATHE_VERSION);
+        return fflush(stdout) == EOF;
+    }
+    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        const struct lathe_command *command = argc > 2 ? lathe_command_find(argv[2]) : NULL;
+        if (argc > 2 && !command)
+            return unknown(argv[2]);
+        return print_text(lathe_options_help(command));
+    }
+    const struct lathe_command *command = lathe_command_find(word);
+    if (!command)
+        return unknown(word);
+    struct lathe_settings settings;
+    struct lathe_error err = {0};
+    if (lathe_options_parse(command, argc - 1, argv + 1, &settings, &err) < 0)
+        return lathe_cli_complain(&err);
+    if (settings.help)
+        return print_text(lathe_options_help(command));
+    return command->run(&settings);
+}
+
+int main(int argc, char **argv)
+{
+    int r = set_up();
+    if (r < 0) {
+        fprintf(stderr, "lathe: cannot start: %s\n", strerror(-r));
+        return 1;
+    }
+    r = dispatch(argc, argv);
+    lathe_cancel_destroy(lathe_cli_cancel);
+    return r;
+}

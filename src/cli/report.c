@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The report of a run.
+ */
+#include "report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "commands.h"
+#include "lathe/base.h"
+#include "lathe/log.h"
+#include "table.h"
+
+struct lathe_cancel *lathe_cli_cancel;
+
+int lathe_cli_complain(const struct lathe_error *err)
+{
+    fprintf(stderr, "lathe: %s\n", err->what);
+    if (err->hint[0])
+        fprintf(stderr, "  hint: %s\n", err->hint);
+    return lathe_error_exit_code(err);
+}
+
+static json_t *load_result(struct lathe_agent *agent, const char *job_id, struct lathe_error *err)
+{
+    struct lathe_job_view view = {0};
+    if (lathe_state_get(lathe_agent_flow(agent)->state, job_id, &view, err) < 0)
+        return NULL;
+    json_t *result = view.result ? json_loads(view.result, 0, NULL) : NULL;
+    lathe_job_view_clear(&view);
+    if (!result)
+        lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "the job has no readable result");
+    return result;
+}
+
+static double cpu_seconds(const struct lathe_usage *children)
+{
+    struct rusage own;
+    getrusage(RUSAGE_SELF, &own);
+    return (double)(children->user_us + children->system_us) / 1e6 +
+           (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +
+           (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6;
+}
+
+/* What only this run knows: where the files went, what was done before, what it took. */
+static bool add_own(struct lathe_agent *agent, json_t *report,
+                    const struct lathe_delivery *deliveries, int count, double wall_seconds)
+{
+    size_t i;
+    json_t *entry;
+    bool ok = json_object_set_new(report, "status", json_string("completed")) == 0;
+    json_array_foreach (json_object_get(report, "outputs"), i, entry) {
+        json_object_del(entry, "key");
+        if ((int)i < count)
+            ok = ok && json_object_set_new(entry, "path", json_string(deliveries[i].to)) == 0;
+    }
+    json_array_foreach (json_object_get(report, "chunks"), i, entry) {
+        ok = ok &&
+             json_object_set_new(entry, "resumed",
+                                 json_boolean(lathe_agent_is_resumed(agent, (uint32_t)i))) == 0;
+    }
+    json_t *retries = lathe_agent_retries(agent);
+    json_array_foreach (retries, i, entry) {
+        json_t *text = json_sprintf("tried again: %s", json_string_value(entry));
+        ok = ok && json_array_append_new(json_object_get(report, "warnings"), text) == 0;
+    }
+    json_decref(retries);
+    struct lathe_pool *pool = lathe_agent_flow(agent)->pool;
+    struct lathe_usage usage;
+    lathe_pool_usage(pool, &usage);
+    return ok && json_object_set_new(report, "wall_seconds", json_real(wall_seconds)) == 0 &&
+           json_object_set_new(report, "cpu_seconds", json_real(cpu_seconds(&usage))) == 0 &&
+           json_object_set_new(report, "peak_memory_bytes",
+                               json_integer((json_int_t)lathe_pool_peak_bytes(pool))) == 0;
+}
+
+int lathe_report_build(struct lathe_agent *agent, const char *job_id,
+                       const struct lathe_delivery *deliveries, int count, double wall_seconds,
+                       json_t **ret, struct lathe_error *err)
+{
+    struct lathe_error why = {0};
+    json_t *report = load_result(agent, job_id, &why);
+    if (!report) {
+        if (err)
+            *err = why;
+        return why.code;
+    }
+    if (!add_own(agent, report, deliveries, count, wall_seconds)) {
+        json_decref(report);
+        return lathe_error_nomem(err);
+    }
+    *ret = report;
+    return 0;
+}
+
+json_t *lathe_report_failure(const struct lathe_error *err, double wall_seconds)
+{
+    bool interrupted = err->fault == LATHE_FAULT_INTERRUPTED;
+    return json_pack("{s:s, s:f, s:{s:s, s:s, s:i, s:s}}", "status",
+                     interrupted ? "interrupted" : "failed", "wall_seconds", wall_seconds, "error",
+                     "what", err->what, "hint", err->hint, "code", lathe_error_exit_code(err),
+                     "fault", lathe_fault_name(err->fault));
+}
+
+int lathe_report_print_json(json_t *report)
+{
+    if (!report)
+        return -1;
+    int r = json_dumpf(report, stdout, JSON_INDENT(2));
+    return r < 0 || fputc('\n', stdout) == EOF || fflush(stdout) == EOF ? -1 : 0;
+}
+
+int lathe_report_print_text(const json_t *report)
+{
+    double wall = json_number_value(json_object_get(report, "wall_seconds"));
+    size_t i;
+    json_t *output, *warning;
+    json_array_foreach (json_object_get(report, "warnings"), i, warning)
+        lathe_log_warning("%s", json_string_value(warning));
+    json_array_foreach (json_object_get(report, "outputs"), i, output) {
+        char size[32], time[32], took[32];
+        double seconds = json_number_value(json_object_get(output, "duration"));
+        lathe_size_text(size, sizeof size, json_number_value(json_object_get(output, "bytes")));
+        lathe_time_text(time, sizeof time, seconds);
+        lathe_time_text(took, sizeof took, wall);
+        printf("%s: %lldx%lld, %lld frames, %s, %s, %.0f kbit/s, made in %s (%.1fx)\n",
+               json_string_value(json_object_get(output, "path")),
+               (long long)json_integer_value(json_object_get(output, "width")),
+               (long long)json_integer_value(json_object_get(output, "height")),
+               (long long)json_integer_value(json_object_get(output, "frames")), time, size,
+               json_number_value(json_object_get(output, "bitrate_kbps")), took,
+               wall > 0 ? seconds / wall : 0);
+    }
+    return fflush(stdout) == EOF ? -1 : 0;
+}
