@@ -17,7 +17,7 @@ def refuse(context, box, source, *options, code=(1,), environment=None):
     output = box.out()
     output.write_bytes(OLD)
     run = box.lathe("run", source, "-o", output, "--rendition", "90p:200k", "--chunk-seconds", "1",
-                    *options, extra=environment)
+                    *options, extra=environment, timeout=60)
     assert run.code in code, f"expected exit code {code}: {run}"
     assert len(run.lines()) == 1, f"expected one line on stderr: {run.err!r}"
     assert len(run.err) < 700, f"the line is too long: {run.err!r}"
