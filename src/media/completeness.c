@@ -142,9 +142,9 @@ int media_completeness_check_duration(const struct media_source *source, int64_t
                                       struct lathe_error *err)
 {
     const AVFormatContext *format = source->format;
-    /* Only Matroska, and MP4, write a duration that was known when the file was finished. */
-    if (strncmp(format->iformat->name, "matroska", 8) != 0 &&
-        strncmp(format->iformat->name, "mov", 3) != 0)
+    /* Matroska writes the duration when the file is finished. An MP4's may be longer than its
+     * pictures (edit lists), and its boxes tell already. */
+    if (strncmp(format->iformat->name, "matroska", 8) != 0)
         return 0;
     if (format->duration_estimation_method != AVFMT_DURATION_FROM_STREAM ||
         format->duration == AV_NOPTS_VALUE)

@@ -133,7 +133,9 @@ static int feed(struct media_decoder *d, struct lathe_error *err)
             av_packet_unref(d->packet);
             continue;
         }
-        if (d->packet->flags & AV_PKT_FLAG_CORRUPT) {
+        /* In MPEG-TS only a gap in the packet counter: see scan.c. */
+        if (d->packet->flags & AV_PKT_FLAG_CORRUPT &&
+            !(d->reader.source.format->iformat->flags & AVFMT_TS_DISCONT)) {
             r = damage(d, number, "a corrupt packet", err);
             if (r < 0)
                 return r;

@@ -2,6 +2,8 @@
 #include "encode.h"
 
 #include <errno.h>
+#include <libavcodec/bsf.h>
+#include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
 #include <math.h>
 
@@ -27,6 +29,15 @@ static AVRational rational(struct lathe_rational r)
     return (AVRational){r.num, r.den};
 }
 
+/* A GOP of one frame makes an intra profile, in the parameter sets too: only where the plan asks for
+ * that, never for a chunk that happens to be short. */
+static int gop_frames(const struct lathe_plan *plan, double gop_seconds)
+{
+    double fps = av_q2d(rational(plan->frame_rate));
+    double least = plan->gop_seconds * fps < 1.5 ? 1 : 2;
+    return (int)fmax(least, ceil(gop_seconds * fps + 0.5));
+}
+
 int media_encoder_open(struct media_encoder *ret, const struct media_encoder_setup *setup,
                        struct lathe_error *err)
 {
@@ -45,7 +56,6 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
     double gop_seconds = length / fmax(1, ceil(length / plan->gop_seconds - 1e-6));
     ret->gop_ticks = (int64_t)ceil(gop_seconds * plan->time_base.den / plan->time_base.num);
     ret->next_key = 0;
-    double fps = av_q2d(rational(plan->frame_rate));
     struct lathe_encoder_request request = {
         .codec = plan->codec,
         .preset = plan->preset,
@@ -66,7 +76,7 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
         .maxrate_kbps = r->maxrate_kbps,
         .bufsize_kbit = r->bufsize_kbit,
         .starts_title = setup->starts_title,
-        .gop_frames = (int)fmax(1, ceil(gop_seconds * fps + 0.5)),
+        .gop_frames = gop_frames(plan, gop_seconds),
         .forced_keys_only = ret->forced_keys,
         .threads = plan->encoder_threads,
         .mastering_display = plan->mastering_display,
@@ -78,6 +88,40 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
 void media_encoder_close(struct media_encoder *encoder)
 {
     avcodec_free_context(&encoder->codec);
+}
+
+/* x264 fed with real times writes the time base's clock into the SPS, and a reader that trusts it
+ * takes the stream for one of 12800 frames a second: state the frame rate instead. */
+static int state_frame_rate(const AVCodecContext *codec, AVCodecParameters *par)
+{
+    const AVBitStreamFilter *filter = av_bsf_get_by_name("h264_metadata");
+    AVBSFContext *bsf = NULL;
+    char rate[48];
+    if (!filter || par->codec_id != AV_CODEC_ID_H264)
+        return 0;
+    snprintf(rate, sizeof(rate), "%lld/%d", 2LL * codec->framerate.num, codec->framerate.den);
+    int r = av_bsf_alloc(filter, &bsf);
+    if (r >= 0)
+        r = avcodec_parameters_copy(bsf->par_in, par);
+    if (r >= 0)
+        r = av_opt_set(bsf->priv_data, "tick_rate", rate, 0);
+    if (r >= 0)
+        r = av_bsf_init(bsf);
+    if (r >= 0)
+        r = avcodec_parameters_copy(par, bsf->par_out);
+    av_bsf_free(&bsf);
+    return r;
+}
+
+int media_encoder_parameters(const struct media_encoder *encoder, AVCodecParameters *ret,
+                             struct lathe_error *err)
+{
+    int r = avcodec_parameters_from_context(ret, encoder->codec);
+    if (r >= 0)
+        r = state_frame_rate(encoder->codec, ret);
+    return r < 0 ? media_error(err, r, LATHE_FAULT_INTERNAL, "cannot describe the stream of %s",
+                               encoder->codec->codec->name)
+                 : 0;
 }
 
 /* What comes out lags what goes in by the lookahead; `progress` is of what came out. */

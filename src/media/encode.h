@@ -38,6 +38,10 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
                        struct lathe_error *err);
 void media_encoder_close(struct media_encoder *encoder);
 
+/* The stream's parameters as they belong in a file. */
+int media_encoder_parameters(const struct media_encoder *encoder, AVCodecParameters *ret,
+                             struct lathe_error *err);
+
 /* `frame` NULL drains. Sets the picture's type; its pts is its time relative to the stretch.
  * `progress` is the share of the stretch's expected cost that has come out so far, 0…1. */
 int media_encoder_send(struct media_encoder *encoder, AVFrame *frame, double progress,

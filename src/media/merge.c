@@ -172,11 +172,20 @@ static int open_output(struct merge *m, struct lathe_error *err)
     return r < 0 ? r : media_mux_begin(&m->mux, true, m->stamps.timescale, err);
 }
 
-static int64_t duration_after(const struct merge *m, int64_t time)
+/* MP4 makes durations from decoding times; what is given here counts for the last frame. */
+static int64_t duration_of(const struct merge *m, int64_t time)
 {
-    /* Only the last frame's matters; MP4 makes the others from the next frame's time. */
-    int64_t left = m->plan->duration - time;
-    return left > 0 ? left : m->stamps.lead;
+    const struct media_stamps *s = &m->stamps;
+    uint64_t low = 0, high = s->count; /* the first frame after `time` */
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (s->times[middle] <= time)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    int64_t end = low < s->count ? s->times[low] : m->plan->duration;
+    return end > time ? end - time : s->lead;
 }
 
 static int write_chunk(struct merge *m, uint32_t number, AVPacket *packet, struct lathe_error *err)
@@ -186,13 +195,12 @@ static int write_chunk(struct merge *m, uint32_t number, AVPacket *packet, struc
     int r = media_source_open_own(&source, m->order->inputs[number].path, true, err);
     if (r < 0)
         return r;
-    const int64_t last = m->stamps.times[m->stamps.count - 1];
     while ((r = av_read_frame(source.format, packet)) >= 0) {
         int64_t time = packet->pts - chunk->min_pts + chunk->first_time;
         int64_t dts = media_stamps_dts(&m->stamps, m->written);
         packet->pts = time;
         packet->dts = dts;
-        packet->duration = time == last ? duration_after(m, time) : 0;
+        packet->duration = duration_of(m, time);
         packet->stream_index = 0;
         r = write_sound(m, dts, err);
         if (r >= 0)
@@ -264,7 +272,7 @@ int lathe_media_merge(const struct lathe_order *order, lathe_media_progress prog
         r = media_hash_file(order->out_paths[0], sha256, &bytes, err);
     if (r >= 0) {
         int64_t last = m.stamps.times[m.stamps.count - 1];
-        int64_t end = last + duration_after(&m, last);
+        int64_t end = last + duration_of(&m, last);
         *ret_body = json_pack("{s:I, s:I, s:I, s:s, s:I}", "frames", (json_int_t)m.stamps.count,
                               "duration_us",
                               (json_int_t)av_rescale_q(end, plan_time_base(&m), AV_TIME_BASE_Q),

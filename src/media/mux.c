@@ -159,7 +159,7 @@ int media_mux_begin(struct media_mux *mux, bool faststart, int video_timescale,
                     struct lathe_error *err)
 {
     AVDictionary *options = NULL;
-    int r = av_dict_set(&options, "movflags", faststart ? "+faststart" : "", 0);
+    int r = faststart ? av_dict_set(&options, "movflags", "+faststart", 0) : 0;
     if (r >= 0 && video_timescale > 0)
         r = av_dict_set_int(&options, "video_track_timescale", video_timescale, 0);
     if (r >= 0 && video_timescale > 0)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "completeness.h"
+#include "decode.h"
 #include "h26x.h"
 #include "setup.h"
 #include "timeline.h"
@@ -113,7 +114,7 @@ static int add_video(struct scanner *s, const AVPacket *packet, int64_t raw_pts,
         entry.time = MEDIA_NO_TIME;
         entry.flags |= MEDIA_INDEX_DISCARD;
     } else if (packet->pts == AV_NOPTS_VALUE) {
-        scan->has_pts = false;
+        scan->without_pts++;
     }
     if (packet->dts == AV_NOPTS_VALUE)
         scan->has_dts = false;
@@ -138,7 +139,12 @@ static void add_audio(struct scanner *s, const AVStream *stream, const AVPacket 
         if (s->scan->audio[i].stream == stream->index)
             a = &s->scan->audio[i];
     int64_t pts = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
-    if (!a || pts == AV_NOPTS_VALUE || (packet->flags & AV_PKT_FLAG_DISCARD && a->packets))
+    if (!a || pts == AV_NOPTS_VALUE)
+        return;
+    /* Priming is one or two packets; more is an edit list that copying could not follow. */
+    if (packet->flags & AV_PKT_FLAG_DISCARD && ++a->discarded > 2)
+        a->edited = true;
+    if (packet->flags & AV_PKT_FLAG_DISCARD && a->packets)
         return;
     int64_t us = av_rescale_q(pts, stream->time_base, AV_TIME_BASE_Q);
     int64_t duration_us = av_rescale_q(packet->duration, stream->time_base, AV_TIME_BASE_Q);
@@ -164,8 +170,14 @@ static int add_packet(struct scanner *s, AVPacket *packet)
         if (r < 0)
             return r;
     }
-    if ((is_video || type == AVMEDIA_TYPE_AUDIO) && packet->flags & AV_PKT_FLAG_CORRUPT)
-        s->scan->damaged_packets++;
+    /* In MPEG-TS the flag means a gap in the packet counter: joined pieces have one at each join
+     * although nothing is lost. Whether something is lost shows when it is decoded. */
+    if ((is_video || type == AVMEDIA_TYPE_AUDIO) && packet->flags & AV_PKT_FLAG_CORRUPT) {
+        if (s->timeline.active)
+            s->scan->counter_gaps++;
+        else
+            s->scan->damaged_packets++;
+    }
     int64_t end = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
     if (end != AV_NOPTS_VALUE) {
         int64_t end_us = av_rescale_q(end + packet->duration, stream->time_base, AV_TIME_BASE_Q);
@@ -284,7 +296,7 @@ static int prepare(struct scanner *s, struct lathe_error *err)
     s->nal_length_bytes = h26x_nal_length_bytes(s->video->codecpar);
     s->max_time = INT64_MIN;
     scan->time_base = plan_time_base(s->video->time_base);
-    scan->has_pts = scan->has_dts = true;
+    scan->has_dts = true;
     scan->end_us = INT64_MIN;
     scan->audio = calloc(format->nb_streams, sizeof(*scan->audio));
     if (!scan->audio || media_timeline_init(&s->timeline, format) < 0 || open_parser(s) < 0)
@@ -335,6 +347,7 @@ int media_scan(struct media_source *source, bool conceal, lathe_media_progress p
     if (r >= 0) {
         ret->reorder_depth = measure_reorder(ret);
         ret->jumps = s.timeline.jumps;
+        ret->has_pts = ret->without_pts < ret->index.count / 10 + 1;
         while (ret->first_key < ret->index.count &&
                !(ret->index.entries[ret->first_key].flags & MEDIA_INDEX_KEY))
             ret->first_key++;
@@ -346,6 +359,76 @@ int media_scan(struct media_source *source, bool conceal, lathe_media_progress p
     avcodec_free_context(&s.parser_context);
     if (r < 0)
         media_scan_finish(ret);
+    return r;
+}
+
+/* Tracks whose sound starts later than this into the file keep the container's word. */
+#define FIRST_SOUND_PACKETS 4000
+
+static bool first_sound(AVCodecContext *decoder, const AVPacket *packet, AVFrame *frame,
+                        int64_t *ret_pts)
+{
+    if (avcodec_send_packet(decoder, packet) < 0)
+        return false;
+    bool found = false;
+    while (avcodec_receive_frame(decoder, frame) >= 0) {
+        if (!found && frame->best_effort_timestamp != AV_NOPTS_VALUE && frame->nb_samples > 0) {
+            *ret_pts = frame->best_effort_timestamp;
+            found = true;
+        }
+        av_frame_unref(frame);
+    }
+    return found;
+}
+
+static unsigned open_sounds(const struct media_source *source, const struct media_scan *scan,
+                            AVCodecContext **decoders)
+{
+    unsigned open = 0;
+    for (unsigned i = 0; i < scan->n_audio; i++) {
+        struct lathe_error ignored = {0}; /* a track that cannot be decoded is left out later */
+        const AVStream *stream = source->format->streams[scan->audio[i].stream];
+        if (scan->audio[i].packets &&
+            media_decoder_open_codec(stream, 0, &decoders[i], &ignored) >= 0)
+            open++;
+    }
+    return open;
+}
+
+int media_scan_first_sounds(const char *path, struct media_scan *scan, struct lathe_error *err)
+{
+    struct media_source source;
+    int r = media_source_open(&source, path, err);
+    if (r < 0)
+        return r;
+    AVCodecContext **decoders = calloc(scan->n_audio + 1, sizeof(*decoders));
+    _cleanup_packet_ AVPacket *packet = av_packet_alloc();
+    _cleanup_frame_ AVFrame *frame = av_frame_alloc();
+    unsigned wanted = 0;
+    if (!decoders || !packet || !frame)
+        r = lathe_error_nomem(err);
+    else
+        wanted = open_sounds(&source, scan, decoders);
+    for (int n = 0; n < FIRST_SOUND_PACKETS && wanted && r >= 0; n++) {
+        if (av_read_frame(source.format, packet) < 0)
+            break;
+        for (unsigned i = 0; i < scan->n_audio; i++) {
+            int64_t pts = 0;
+            if (scan->audio[i].stream != packet->stream_index || !decoders[i] ||
+                !first_sound(decoders[i], packet, frame, &pts))
+                continue;
+            scan->audio[i].start_us =
+                av_rescale_q(pts, source.format->streams[packet->stream_index]->time_base,
+                             AV_TIME_BASE_Q);
+            avcodec_free_context(&decoders[i]);
+            wanted--;
+        }
+        av_packet_unref(packet);
+    }
+    for (unsigned i = 0; decoders && i < scan->n_audio; i++)
+        avcodec_free_context(&decoders[i]);
+    free(decoders);
+    media_source_close(&source);
     return r;
 }
 

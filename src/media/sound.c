@@ -12,6 +12,10 @@
  * frame, which is also how far picture and sound may be apart. */
 #define TOLERANCE_SAMPLES 1024
 #define SILENCE_BLOCK 8192
+/* Held back before encoding, so that what the container says is not to be heard can be cut off. */
+#define HELD_SAMPLES 2048
+/* Clocks of 1 ms round the end of a track by half as much. */
+#define END_TOLERANCE_SAMPLES 96
 
 static AVRational output_time_base(const struct media_sound *s)
 {
@@ -45,7 +49,7 @@ int media_sound_open(struct media_sound *ret, const struct lathe_plan *plan, int
 {
     *ret = (struct media_sound){
         .plan = &plan->audio[track], .time_base = stream->time_base, .stream = track,
-        .conceal = plan->conceal_damage};
+        .conceal = plan->conceal_damage, .end = INT64_MIN};
     ret->origin_samples =
         av_rescale_q(plan->origin, (AVRational){plan->time_base.num, plan->time_base.den},
                      output_time_base(ret));
@@ -64,8 +68,6 @@ int media_sound_open(struct media_sound *ret, const struct lathe_plan *plan, int
             r = open_encoder(ret, err);
         if (r >= 0 && avcodec_parameters_from_context(par, ret->encoder) < 0)
             r = lathe_error_nomem(err);
-        if (r >= 0)
-            ret->first_pts = -ret->encoder->initial_padding;
     }
     AVStream *out = NULL;
     if (r >= 0)
@@ -134,7 +136,7 @@ static int encode(struct media_sound *s, bool end, struct media_mux *mux, struct
     for (;;) {
         int have = av_audio_fifo_size(s->fifo);
         int n = have < frame_size ? have : frame_size;
-        if (n == 0 || (n < frame_size && !end))
+        if (n == 0 || (!end && have < frame_size + HELD_SAMPLES))
             return 0;
         av_frame_unref(frame);
         frame->nb_samples = n;
@@ -273,10 +275,18 @@ static int place(struct media_sound *s, const AVFrame *frame, struct media_mux *
     if (r < 0)
         return r;
     int64_t pts = frame->best_effort_timestamp;
-    if (pts != AV_NOPTS_VALUE) {
+    if (!s->started) {
+        /* A track that starts late starts late in the result too. */
+        int64_t at = pts == AV_NOPTS_VALUE ? 0
+                                           : av_rescale_q(pts, s->time_base, output_time_base(s)) -
+                                                 s->origin_samples;
+        s->position = s->encoded = at > 0 ? at : 0;
+        s->skip = at < 0 ? -at : 0;
+        s->first_pts = s->position - s->encoder->initial_padding;
+    } else if (pts != AV_NOPTS_VALUE) {
         int64_t at = av_rescale_q(pts, s->time_base, output_time_base(s)) - s->origin_samples;
         int64_t ahead = at - (s->position + delay_samples(s) - s->skip);
-        if (!s->started || ahead > TOLERANCE_SAMPLES || ahead < -TOLERANCE_SAMPLES) {
+        if (ahead > TOLERANCE_SAMPLES || ahead < -TOLERANCE_SAMPLES) {
             if (ahead > 0) {
                 r = convert(s, NULL, err);
                 ahead = at - s->position;
@@ -323,16 +333,56 @@ static int decode(struct media_sound *s, AVPacket *packet, struct media_mux *mux
     }
 }
 
+/* Cuts off what lies behind the end that the container gives (an edit list's). */
+static int trim_end(struct media_sound *s, struct lathe_error *err)
+{
+    int have = av_audio_fifo_size(s->fifo);
+    int64_t excess = s->end == INT64_MIN ? 0 : s->position - s->end;
+    if (excess <= END_TOLERANCE_SAMPLES || !have)
+        return 0;
+    int keep = excess < have ? have - (int)excess : 0;
+    AVAudioFifo *kept = av_audio_fifo_alloc(AV_SAMPLE_FMT_FLTP, s->plan->channels, have);
+    AVFrame *frame = s->converted;
+    av_frame_unref(frame);
+    frame->nb_samples = have;
+    frame->format = AV_SAMPLE_FMT_FLTP;
+    bool ok = kept && av_channel_layout_copy(&frame->ch_layout, &s->encoder->ch_layout) >= 0 &&
+              av_frame_get_buffer(frame, 0) >= 0 &&
+              av_audio_fifo_read(s->fifo, (void **)frame->extended_data, have) == have &&
+              av_audio_fifo_write(kept, (void **)frame->extended_data, keep) == keep;
+    if (!ok) {
+        av_audio_fifo_free(kept);
+        return lathe_error_nomem(err);
+    }
+    av_audio_fifo_free(s->fifo);
+    s->fifo = kept;
+    s->position -= have - keep;
+    return 0;
+}
+
+static void note_end(struct media_sound *s, const AVPacket *packet)
+{
+    if (packet->pts == AV_NOPTS_VALUE || packet->duration <= 0)
+        return;
+    int64_t end = av_rescale_q(packet->pts + packet->duration, s->time_base, output_time_base(s)) -
+                  s->origin_samples;
+    s->end = end > s->end ? end : s->end;
+}
+
 int media_sound_send(struct media_sound *s, AVPacket *packet, struct media_mux *mux,
                      struct lathe_error *err)
 {
     if (s->plan->copy)
         return packet ? copy_packet(s, packet, mux, err) : 0;
+    if (packet)
+        note_end(s, packet);
     int r = decode(s, packet, mux, err);
     if (r < 0 || packet)
         return r;
     if (s->resampler)
         r = convert(s, NULL, err);
+    if (r >= 0)
+        r = trim_end(s, err);
     if (r >= 0)
         r = encode(s, true, mux, err);
     if (r >= 0) {

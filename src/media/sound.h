@@ -26,6 +26,7 @@ struct media_sound {
     AVPacket *packet;
     int64_t position;         /* samples put on the timeline so far */
     int64_t skip;             /* samples to drop before the next ones are put */
+    int64_t end;              /* where the source's last packet ends; INT64_MIN unknown */
     int64_t encoded;          /* samples given to the encoder */
     bool started;
     /* result */

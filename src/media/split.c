@@ -266,7 +266,7 @@ static int plan_audio(struct lathe_plan *plan, const struct media_source *source
             .is_default = stream->disposition & AV_DISPOSITION_DEFAULT,
             /* LC only: a player that ignores implicit SBR would play HE-AAC at half the rate. */
             .copy = par->codec_id == AV_CODEC_ID_AAC && par->profile == FF_PROFILE_AAC_LOW &&
-                    par->frame_size == 1024 && a->contiguous,
+                    par->frame_size == 1024 && a->contiguous && !a->edited,
         };
         int channels = par->ch_layout.nb_channels;
         track->channels = track->copy || channels <= 8 ? channels : 2;
@@ -504,8 +504,9 @@ static int64_t origin_of(const struct lathe_plan *plan, const struct media_scan 
     for (int i = 0; i < plan->n_audio; i++)
         for (unsigned k = 0; k < scan->n_audio; k++)
             if (scan->audio[k].stream == plan->audio[i].stream) {
-                int64_t start = av_rescale_q(scan->audio[k].start_us, AV_TIME_BASE_Q,
-                                             scan->time_base);
+                /* Towards zero: a coarse clock must not invent an offset of one tick. */
+                int64_t start = av_rescale_q_rnd(scan->audio[k].start_us, AV_TIME_BASE_Q,
+                                                 scan->time_base, AV_ROUND_ZERO);
                 if (start < origin)
                     origin = start;
             }
@@ -528,6 +529,10 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
         return lathe_error_nomem(err);
     if (scan->jumps && lathe_plan_warn(plan, "the source's clock jumps %u times: healed",
                                        scan->jumps) < 0)
+        return lathe_error_nomem(err);
+    if (scan->counter_gaps &&
+        lathe_plan_warn(plan, "%llu gaps in the transport stream: pictures or sound may be missing",
+                        (unsigned long long)scan->counter_gaps) < 0)
         return lathe_error_nomem(err);
     plan->origin = origin_of(plan, scan, p.first_time);
     struct lathe_cut_frame *frames = NULL;
@@ -553,6 +558,16 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
     return r;
 }
 
+/* The parent made the place and publishes the file: no need for a temporary one here. */
+static int write_plan(const char *path, const char *text, struct lathe_error *err)
+{
+    _cleanup_fclose_ FILE *file = fopen(path, "wbe");
+    if (!file || fputs(text, file) < 0 || fflush(file) != 0 || fsync(fileno(file)) != 0)
+        return lathe_error_set(err, -errno, LATHE_FAULT_RESOURCE, "cannot write %s: %s", path,
+                               strerror(errno));
+    return 0;
+}
+
 int lathe_media_split(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
                       json_t **ret_body, struct lathe_error *err)
 {
@@ -565,6 +580,8 @@ int lathe_media_split(const struct lathe_order *order, lathe_media_progress prog
     if (r < 0)
         return r;
     r = media_scan(&source, order->job->conceal_damage, progress, opaque, &scan, err);
+    if (r >= 0 && scan.n_audio)
+        r = media_scan_first_sounds(order->source_path, &scan, err);
     if (r >= 0)
         r = make_plan(order, &source, &scan, &plan, err);
     if (r >= 0)
@@ -573,8 +590,7 @@ int lathe_media_split(const struct lathe_order *order, lathe_media_progress prog
         r = lathe_error_nomem(err);
     if (r >= 0) {
         _cleanup_free_ char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
-        r = text ? lathe_write_file_atomic(order->plan_path, text, strlen(text), err)
-                 : lathe_error_nomem(err);
+        r = text ? write_plan(order->plan_path, text, err) : lathe_error_nomem(err);
     }
     if (r >= 0 && !(*ret_body = json_pack("{s:O, s:I}", "plan", json, "cpu_us",
                                           (json_int_t)media_cpu_us())))

@@ -151,10 +151,12 @@ static int open_rendition(struct media_stretch *s, int i, struct lathe_error *er
         return code;
     r->mux_open = true;
     _cleanup_(avcodec_parameters_free) AVCodecParameters *par = avcodec_parameters_alloc();
-    if (!par || avcodec_parameters_from_context(par, r->encoder.codec) < 0)
+    if (!par)
         return lathe_error_nomem(err);
     AVStream *stream = NULL;
-    code = media_mux_add(&r->mux, par, plan_time_base(s->plan), &stream, err);
+    code = media_encoder_parameters(&r->encoder, par, err);
+    if (code >= 0)
+        code = media_mux_add(&r->mux, par, plan_time_base(s->plan), &stream, err);
     if (code >= 0)
         code = media_mux_begin(&r->mux, false, s->plan->time_base.den, err);
     return code;
