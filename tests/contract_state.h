@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Short forms of the state's calls for the contract suite: a call that returns an error fails the
+ * test with its text.
+ */
+#ifndef LATHE_TESTS_CONTRACT_STATE_H
+#define LATHE_TESTS_CONTRACT_STATE_H
+
+#include "contract.h"
+#include "lathe/state.h"
+
+#define LIVE_MS 3600000 /* a lease that does not run out while a test runs */
+
+struct lathe_state *open_state(void);
+void create_job(struct lathe_state *st, const char *job_id, int priority);
+/* A job of `pilots` pilots, `audio` audio units and `chunks` chunks; chunks need the pilots and the
+ * chunks up to `lag` before them (lag 0: none). */
+void plan_job(struct lathe_state *st, const char *job_id, int pilots, int audio, int chunks,
+              int lag);
+
+enum lathe_verdict claim_split(struct lathe_state *st, const char *job_id, int ttl_ms,
+                               uint64_t *ret_fence);
+enum lathe_verdict claim(struct lathe_state *st, const char *job_id, uint32_t unit, int ttl_ms,
+                         struct lathe_claim *ret);
+enum lathe_verdict claim_next(struct lathe_state *st, const char *job_id, int ttl_ms,
+                              struct lathe_claim *ret);
+enum lathe_verdict renew(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
+                         int ttl_ms);
+enum lathe_verdict complete(struct lathe_state *st, const char *job_id, uint32_t unit,
+                            uint64_t fence, const char *result);
+enum lathe_verdict attempt_failed(struct lathe_state *st, const char *job_id, uint32_t unit,
+                                  uint64_t fence, bool permanent);
+void release(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence);
+enum lathe_verdict merge_claim(struct lathe_state *st, const char *job_id, int ttl_ms,
+                               uint64_t *ret_fence, struct lathe_done **ret_done,
+                               size_t *ret_count);
+enum lathe_verdict merge_commit(struct lathe_state *st, const char *job_id, uint64_t fence,
+                                const char *result);
+enum lathe_verdict finish(struct lathe_state *st, const char *job_id, enum lathe_job_status status);
+enum lathe_verdict retry(struct lathe_state *st, const char *job_id, uint32_t seen_epoch,
+                         bool keep_results);
+enum lathe_job_status status_of(struct lathe_state *st, const char *job_id);
+/* Claims and completes until nothing is claimable. */
+void complete_all(struct lathe_state *st, const char *job_id);
+
+/* contract_state_faults.c */
+void test_killed_between_steps(void **state);
+void test_last_two_units_race(void **state);
+void test_claims_race(void **state);
+void test_shared_handle(void **state);
+void test_large_job(void **state);
+/* contract_state_model.c */
+void test_random_calls_match_the_table(void **state);
+
+#endif
