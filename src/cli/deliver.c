@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Delivery. Within a file system a file is renamed; across two it is copied under a hidden name,
- * made durable and then renamed. Hidden names are noted before they exist, so that a killed run's
- * are removed by the next one.
+ * Delivery. Within a file system a file is linked, across two it is copied, under a hidden name
+ * beside its place; when it is durable there, it is renamed. Hidden names are noted before they
+ * exist, so that a killed run's are removed by the next one.
  */
 #include "deliver.h"
 
@@ -63,7 +63,8 @@ static int bring_beside(struct lathe_scratch *scratch, struct lathe_delivery *d,
         return r;
     }
     d->part = part;
-    if (rename(d->from, part) < 0) {
+    /* A link leaves the store its object until the end; not every file system has links. */
+    if (link(d->from, part) < 0 && rename(d->from, part) < 0) {
         if (errno != EXDEV)
             return lathe_error_errno(err, -errno, "%s cannot be moved to its place", d->to);
         r = copy(d->from, part, cancel, err);
@@ -93,5 +94,6 @@ int lathe_deliver(struct lathe_scratch *scratch, struct lathe_delivery *list, in
         free(list[i].part);
         list[i].part = NULL;
     }
+    lathe_scratch_forget_parts(scratch);
     return r;
 }

@@ -38,17 +38,22 @@ static bool is_url(const char *text)
 
 static int check_kind(const char *text, const struct stat *st, struct lathe_error *err)
 {
-    if (S_ISDIR(st->st_mode))
-        return lathe_error_set(err, -EISDIR, LATHE_FAULT_INPUT, "%s is a folder, not a video",
-                               text);
+    if (S_ISDIR(st->st_mode)) {
+        lathe_error_set(err, -EISDIR, LATHE_FAULT_INPUT, "%s is a folder, not a video", text);
+        lathe_error_hint(err, "name one file of it");
+        return -EISDIR;
+    }
     if (!S_ISREG(st->st_mode)) {
         lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT, "%s is not a regular file", text);
         lathe_error_hint(err,
                          "a source is read in several places at once: save it to a file first");
         return -EINVAL;
     }
-    if (st->st_size == 0)
-        return lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT, "%s is empty", text);
+    if (st->st_size == 0) {
+        lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT, "%s is empty", text);
+        lathe_error_hint(err, "fetch or copy it again");
+        return -ENODATA;
+    }
     return 0;
 }
 
@@ -91,6 +96,8 @@ int lathe_input_check(const char *text, struct lathe_input *ret, struct lathe_er
         lathe_error_errno(err, r, "%s cannot be read", text);
         if (err)
             err->fault = LATHE_FAULT_INPUT;
+        lathe_error_hint(err, r == -EACCES ? "ask its owner for the right to read it"
+                                           : "look whether the name is right");
         return r;
     }
     int r = check_kind(text, &st, err);
@@ -160,16 +167,20 @@ static int check_extension(const char *path, struct lathe_error *err)
     return 0;
 }
 
+static int is_folder(const char *text, struct lathe_error *err)
+{
+    lathe_error_set(err, -EISDIR, LATHE_FAULT_INPUT, "the output %s is a folder", text);
+    lathe_error_hint(err, "name a file; only several renditions go to a folder");
+    return -EISDIR;
+}
+
 static int check_file(const char *path, const struct lathe_input *input, struct lathe_error *err)
 {
     struct stat st;
     if (stat(path, &st) < 0)
         return errno == ENOENT ? 0 : lathe_error_errno(err, -errno, "%s cannot be used", path);
-    if (S_ISDIR(st.st_mode)) {
-        lathe_error_set(err, -EISDIR, LATHE_FAULT_INPUT, "the output %s is a folder", path);
-        lathe_error_hint(err, "name a file; only several renditions go to a folder");
-        return -EISDIR;
-    }
+    if (S_ISDIR(st.st_mode))
+        return is_folder(path, err);
     if (!S_ISREG(st.st_mode))
         return lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT,
                                "the output %s exists and is not a regular file", path);
@@ -235,9 +246,7 @@ int lathe_output_check(const char *text, bool folder, const struct lathe_input *
     if (folder) {
         r = check_folder(path, err);
     } else {
-        r = text[strlen(text) - 1] == '/' ? lathe_error_set(err, -EISDIR, LATHE_FAULT_INPUT,
-                                                            "the output %s is a folder", text)
-                                          : check_extension(path, err);
+        r = text[strlen(text) - 1] == '/' ? is_folder(text, err) : check_extension(path, err);
         if (r == 0)
             r = check_file(path, input, err);
         if (r == 0)

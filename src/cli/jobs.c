@@ -78,10 +78,8 @@ static int add_source_size(struct lathe_pool *pool, const char *path, struct lat
     if (r < 0)
         return r;
     const json_t *video = json_object_get(body, "video");
-    json_int_t width = json_integer_value(json_object_get(video, "display_width"));
-    json_int_t height = json_integer_value(json_object_get(video, "display_height"));
+    json_int_t side = json_integer_value(json_object_get(video, "short_side"));
     json_decref(body);
-    json_int_t side = width < height ? width : height;
     if (side <= 0 || side > 100000) {
         lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT, "the size of the picture is not known");
         lathe_error_hint(err, "say which you want: --rendition 720p");

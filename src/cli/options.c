@@ -18,52 +18,44 @@
 #define OPTION_OUTPUT                                                                              \
     {                                                                                              \
         "output", 'o', LATHE_OPTION_TEXT, AT(output), "PATH", NULL, 0, 0,                          \
-            "where the result goes: an MP4 file; a folder when there are several renditions"       \
+            "an MP4 file; with several renditions a folder"                                        \
     }
 /* What is to be made; the same for run and plan. */
-#define OPTIONS_JOB                                                                                  \
-    {"rendition",                                                                                    \
-     'r',                                                                                            \
-     LATHE_OPTION_LIST,                                                                              \
-     AT(renditions),                                                                                 \
-     "720p[:2500k]",                                                                                 \
-     NULL,                                                                                           \
-     0,                                                                                              \
-     0,                                                                                              \
-     "short side and bitrate; may be given several times [size of the source]"},                     \
-        {"codec", 0, LATHE_OPTION_CHOICE, AT(codec), NULL, "h264|hevc", 0, 0, "[h264]"},             \
-        {"preset",   'p',    LATHE_OPTION_CHOICE,                                                    \
-         AT(preset), "NAME", PRESETS,                                                                \
-         0,          0,      "ultrafast … veryslow, as x264 names them [fast]"},                     \
-        {"encoder", 0,       LATHE_OPTION_CHOICE, AT(encoder), NULL, "auto|nvenc|vaapi|software", 0, \
-         0,         "[auto]"},                                                                       \
-        {"quality",   'q', LATHE_OPTION_REAL,                                                        \
-         AT(quality), "N", NULL,                                                                     \
-         1,           51,  "constant quality on the CRF scale instead of a bitrate"},                \
-        {"passes",   0,   LATHE_OPTION_COUNT,                                                        \
-         AT(passes), "N", NULL,                                                                      \
-         1,          2,   "2: analyse everything before encoding [1]"},                              \
-        {"chunk-seconds",                                                                            \
-         0,                                                                                          \
-         LATHE_OPTION_REAL,                                                                          \
-         AT(chunk_seconds),                                                                          \
-         "S",                                                                                        \
-         NULL,                                                                                       \
-         0.001,                                                                                      \
-         86400,                                                                                      \
-         "length of the pieces that are encoded at once [chosen]"},                                  \
-        {"gop-seconds",   0,     LATHE_OPTION_REAL,                                                  \
-         AT(gop_seconds), "S",   NULL,                                                               \
-         0.001,           86400, "longest distance of key frames [chosen]"},                         \
-        {"damaged",   0,    LATHE_OPTION_CHOICE,                                                     \
-         AT(damaged), NULL, "fail|conceal",                                                          \
-         0,           0,    "what to do about damage in the source [fail]"},                         \
-        {"upscale",   0,    LATHE_OPTION_FLAG,                                                       \
-         AT(upscale), NULL, NULL,                                                                    \
-         0,           0,    "allow renditions larger than the source"},                              \
-    {                                                                                                \
-        "slots", 'j', LATHE_OPTION_COUNT, AT(slots), "N", NULL, 1, 256,                              \
-            "encoders at work at once [by processors and memory]"                                    \
+#define OPTIONS_JOB                                                                                \
+    {"rendition",                                                                                  \
+     'r',                                                                                          \
+     LATHE_OPTION_LIST,                                                                            \
+     AT(renditions),                                                                               \
+     "720p[:2500k]",                                                                               \
+     NULL,                                                                                         \
+     0,                                                                                            \
+     0,                                                                                            \
+     "short side, bitrate; repeatable [as source]"},                                               \
+        {"codec", 0, LATHE_OPTION_CHOICE, AT(codec), NULL, "h264|hevc", 0, 0, "[h264]"},           \
+        {"preset", 'p', LATHE_OPTION_CHOICE,           AT(preset), "NAME", PRESETS,                \
+         0,        0,   "ultrafast to veryslow [fast]"},                                           \
+        {"encoder",   0,      LATHE_OPTION_CHOICE,                                                 \
+         AT(encoder), "NAME", "auto|nvenc|vaapi|software",                                         \
+         0,           0,      "auto, nvenc, vaapi or software [auto]"},                            \
+        {"quality", 'q', LATHE_OPTION_REAL,         AT(quality), "N", NULL,                        \
+         1,         51,  "CRF instead of a bitrate"},                                              \
+        {"passes",   0,   LATHE_OPTION_COUNT,                                                      \
+         AT(passes), "N", NULL,                                                                    \
+         1,          2,   "2: analyse all before encoding [1]"},                                   \
+        {"chunk-seconds", 0,     LATHE_OPTION_REAL,           AT(chunk_seconds), "S", NULL,        \
+         0.001,           86400, "length of a chunk [chosen]"},                                    \
+        {"gop-seconds",   0,     LATHE_OPTION_REAL,                                                \
+         AT(gop_seconds), "S",   NULL,                                                             \
+         0.001,           86400, "longest distance of key frames [chosen]"},                       \
+        {"damaged",   0,    LATHE_OPTION_CHOICE,                                                   \
+         AT(damaged), NULL, "fail|conceal",                                                        \
+         0,           0,    "when the source is damaged [fail]"},                                  \
+        {"upscale",   0,    LATHE_OPTION_FLAG,                                                     \
+         AT(upscale), NULL, NULL,                                                                  \
+         0,           0,    "allow renditions larger than the source"},                            \
+    {                                                                                              \
+        "slots", 'j', LATHE_OPTION_COUNT, AT(slots), "N", NULL, 1, 256,                            \
+            "chunks at once [by processors and memory]"                                            \
     }
 #define OPTION_JSON                                                                                \
     {                                                                                              \
@@ -79,9 +71,9 @@ static const struct lathe_option run_options[] = {
     OPTION_OUTPUT,
     OPTIONS_JOB,
     {"work", 'w', LATHE_OPTION_TEXT, AT(work), "DIR", NULL, 0, 0,
-     "keep finished chunks here, so that a repeated command resumes"},
+     "keep chunks here: the same command resumes"},
     {"keep", 0, LATHE_OPTION_FLAG, AT(keep), NULL, NULL, 0, 0,
-     "with --work: keep chunks and plan when all is done"},
+     "with --work: keep all when it is done"},
     OPTION_JSON,
     {"quiet", 0, LATHE_OPTION_FLAG, AT(quiet), NULL, NULL, 0, 0, "no progress, no summary"},
     OPTION_HELP,
@@ -98,8 +90,7 @@ static const struct lathe_option probe_options[] = {
 const struct lathe_command lathe_commands[] = {
     {"run", "INPUT -o OUTPUT [options]", "transcode one video on this machine", run_options,
      LATHE_COUNT(run_options), 1, 1,
-     "  lathe run talk.mov -o talk.mp4\n"
-     "  lathe run talk.mov -o small.mp4 --rendition 720p:2500k --preset slow\n"
+     "  lathe run talk.mov -o talk.mp4 --rendition 720p:2500k --preset slow\n"
      "  lathe run film.mkv -o ladder/ -r 1080p -r 720p -r 480p --work /scratch/film\n",
      lathe_cli_run},
     {"plan", "INPUT [options]", "show what run would do, without doing it", plan_options,
@@ -286,7 +277,7 @@ int lathe_options_parse(const struct lathe_command *command, int argc, char **ar
 
 /* --- help --- */
 
-#define HELP_COLUMN 31
+#define HELP_COLUMN 34
 
 static void print_option(FILE *f, const struct lathe_option *option)
 {
@@ -316,7 +307,7 @@ char *lathe_options_help(const struct lathe_command *command)
             print_option(f, &command->options[i]);
         fprintf(f, "\nExamples:\n%s", command->examples);
     } else {
-        fprintf(f, "lathe COMMAND … : video transcoding in chunks, joined without a seam\n\n");
+        fprintf(f, "lathe COMMAND ... : video transcoding in chunks, joined without a seam\n\n");
         for (size_t i = 0; i < lathe_n_commands; i++)
             fprintf(f, "  lathe %-8s%s\n", lathe_commands[i].name, lathe_commands[i].summary);
         fprintf(f, "\n\"lathe help COMMAND\" says more. \"lathe --version\" shows the version.\n"

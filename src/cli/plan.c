@@ -94,7 +94,7 @@ static void print_chunks(const struct lathe_plan *plan)
     }
     lathe_table_print(stdout, rows);
     if (shown < plan->n_chunks)
-        printf("… and %u more (--json shows all)\n", plan->n_chunks - shown);
+        printf("... and %u more (--json shows all)\n", plan->n_chunks - shown);
     json_decref(rows);
 }
 

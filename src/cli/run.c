@@ -62,7 +62,8 @@ static int check(struct run *run, struct lathe_error *err)
  * that is gone. */
 static int clear_leftovers(const char *dir, struct lathe_error *err)
 {
-    static const char *const names[] = {"tmp", "queue.db", "queue.db-wal", "queue.db-shm"};
+    static const char *const names[] = {"tmp", "queue.db", "queue.db-wal", "queue.db-shm",
+                                        "queue.db-holders"};
     for (size_t i = 0; i < LATHE_COUNT(names); i++) {
         _cleanup_free_ char *path = lathe_format("%s/%s", dir, names[i]);
         int r = path ? lathe_remove_tree(path, err) : lathe_error_nomem(err);

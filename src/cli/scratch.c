@@ -237,3 +237,10 @@ int lathe_scratch_note_part(struct lathe_scratch *scratch, const char *path,
         return lathe_error_errno(err, n < 0 ? -errno : -ENOSPC, "%s cannot be written", list_path);
     return 0;
 }
+
+void lathe_scratch_forget_parts(struct lathe_scratch *scratch)
+{
+    _cleanup_free_ char *list_path = lathe_format("%s/%s", scratch->dir, PARTS_NAME);
+    if (list_path)
+        unlink(list_path); /* a list that stays names files that do not exist */
+}

@@ -25,5 +25,7 @@ void lathe_scratch_close(struct lathe_scratch *scratch);
 /* Notes a file outside the folder that must go if this run dies; call before creating it. */
 int lathe_scratch_note_part(struct lathe_scratch *scratch, const char *path,
                             struct lathe_error *err);
+/* All noted files are gone or in their place. */
+void lathe_scratch_forget_parts(struct lathe_scratch *scratch);
 
 #endif

@@ -8,28 +8,40 @@
 
 #include "flow.h"
 
+/* A new name in the scratch folder; no file of it exists. */
+static char *temporary_path(struct lathe_flow *flow)
+{
+    char id[37];
+    return lathe_uuid7(id) < 0 ? NULL : lathe_format("%s/publish-%s", flow->scratch_dir, id);
+}
+
+/* Brings the object to `path`: a second link where the store is a folder of this file system, so
+ * that the object stays whole until its new name is durable; else a copy. -EXDEV when only moving
+ * the object itself is left. */
+static int bring(struct lathe_flow *flow, const char *from, const char *path, char **ret_in_place,
+                 struct lathe_error *err)
+{
+    int r = lathe_store_local_path(flow->store, from, ret_in_place, err);
+    if (r == -EOPNOTSUPP)
+        return lathe_store_get(flow->store, from, path, flow->cancel, err);
+    if (r < 0)
+        return r;
+    return link(*ret_in_place, path) < 0 ? -EXDEV : 0;
+}
+
 static int move_object(struct lathe_flow *flow, const char *from, const char *to,
                        const struct lathe_store_meta *meta, struct lathe_error *err)
 {
-    _cleanup_free_ char *path = NULL;
-    int r = lathe_store_local_path(flow->store, from, &path, err);
-    bool in_place = r == 0;
-    if (r == -EOPNOTSUPP) {
-        path = lathe_format("%s/publish-XXXXXX", flow->scratch_dir);
-        int fd = path ? mkstemp(path) : -1;
-        if (fd < 0)
-            return path ? lathe_error_set(err, -errno, LATHE_FAULT_RESOURCE,
-                                          "cannot write in %s: %s", flow->scratch_dir,
-                                          strerror(errno))
-                        : lathe_error_nomem(err);
-        close(fd);
-        unlink(path); /* get() makes a new file */
-        r = lathe_store_get(flow->store, from, path, flow->cancel, err);
-    }
-    if (r == 0)
+    _cleanup_free_ char *path = temporary_path(flow);
+    _cleanup_free_ char *in_place = NULL;
+    if (!path)
+        return lathe_error_nomem(err);
+    int r = bring(flow, from, path, &in_place, err);
+    if (r == -EXDEV && in_place)
+        r = lathe_store_put(flow->store, to, in_place, meta, LATHE_STORE_MOVE, flow->cancel, err);
+    else if (r == 0)
         r = lathe_store_put(flow->store, to, path, meta, LATHE_STORE_MOVE, flow->cancel, err);
-    if (!in_place && path)
-        unlink(path);
+    unlink(path); /* mostly renamed away, or never made */
     if (r == 0)
         r = lathe_store_remove(flow->store, from, err);
     return r;
