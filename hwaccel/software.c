@@ -27,7 +27,7 @@ static enum AVPixelFormat pixel_format(enum lathe_codec codec, int bits)
 static const char *preset_options(enum lathe_codec codec, enum lathe_preset preset)
 {
     static const char *const options[] = {
-        "preset=ultrafast", "preset=superfast", "preset=veryfast", "preset=faster", "preset=fast",
+        "preset=ultrafast", "preset=superfast", "preset=veryfast", "preset=faster",  "preset=fast",
         "preset=medium",    "preset=slow",      "preset=slower",   "preset=veryslow"};
     (void)codec;
     return options[preset];
@@ -38,7 +38,8 @@ static const char *preset_options(enum lathe_codec codec, enum lathe_preset pres
  * GPU's (id 0) in one avcC. */
 static int x264_params(const struct lathe_encoder_request *r, char *ret, size_t size)
 {
-    int n = snprintf(ret, size, "stitchable=1:cpu-independent=1:sps-id=1:open-gop=0:threads=%d:"
+    int n = snprintf(ret, size,
+                     "stitchable=1:cpu-independent=1:sps-id=1:open-gop=0:threads=%d:"
                      "lookahead-threads=1:sync-lookahead=0",
                      r->threads);
     /* An unreachable minimum turns changes of scene into plain I frames, so that all renditions
@@ -55,7 +56,8 @@ static int x264_params(const struct lathe_encoder_request *r, char *ret, size_t 
 
 static int x265_params(const struct lathe_encoder_request *r, char *ret, size_t size)
 {
-    int n = snprintf(ret, size, "log-level=none:pools=none:frame-threads=1:wpp=0:open-gop=0:info=0:"
+    int n = snprintf(ret, size,
+                     "log-level=none:pools=none:frame-threads=1:wpp=0:open-gop=0:info=0:"
                      "opt-qp-pps=0:opt-ref-list-length-pps=0:crf=%.3f",
                      r->quality);
     if (r->forced_keys_only)
@@ -66,8 +68,8 @@ static int x265_params(const struct lathe_encoder_request *r, char *ret, size_t 
         n += snprintf(ret + n, size - (size_t)n, ":vbv-maxrate=%d:vbv-bufsize=%d%s",
                       r->maxrate_kbps, r->bufsize_kbit, r->starts_title ? "" : ":vbv-init=0.5");
     if (r->mastering_display && r->mastering_display[0])
-        n += snprintf(ret + n, size - (size_t)n, ":master-display=%s:hdr10=1",
-                      r->mastering_display);
+        n +=
+            snprintf(ret + n, size - (size_t)n, ":master-display=%s:hdr10=1", r->mastering_display);
     if (r->content_light && r->content_light[0])
         n += snprintf(ret + n, size - (size_t)n, ":max-cll=%s", r->content_light);
     return n;
@@ -102,8 +104,8 @@ static int open_encoder(const struct lathe_encoder_request *r, AVCodecContext **
     const char *name = encoder_name(r->codec);
     const AVCodec *codec = name ? avcodec_find_encoder_by_name(name) : NULL;
     if (!codec) {
-        lathe_error_set(err, -ENOSYS, LATHE_FAULT_CONFIG, "this FFmpeg has no software encoder for %s",
-                        lathe_codec_name(r->codec));
+        lathe_error_set(err, -ENOSYS, LATHE_FAULT_CONFIG,
+                        "this FFmpeg has no software encoder for %s", lathe_codec_name(r->codec));
         lathe_error_hint(err, "install an FFmpeg built with libx264 and libx265");
         return -ENOSYS;
     }

@@ -72,7 +72,7 @@ int lathe_fsync_parent(const char *path);
 int lathe_uuid7(char ret_id[37]);
 
 /* --- processors and memory this process may use --- */
-unsigned lathe_usable_cpus(void);            /* affinity and cgroup quota, at least 1 */
-uint64_t lathe_usable_memory_bytes(void);    /* MemAvailable and cgroup limit, whichever is less */
+unsigned lathe_usable_cpus(void);         /* affinity and cgroup quota, at least 1 */
+uint64_t lathe_usable_memory_bytes(void); /* MemAvailable and cgroup limit, whichever is less */
 
 #endif

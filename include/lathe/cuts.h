@@ -32,7 +32,7 @@ int lathe_cuts_choose(const struct lathe_cut_frame *frames, uint32_t n_frames, u
                       bool inside, uint32_t **ret_first, uint32_t *ret_count);
 
 /* First frames of pilots (at key frames, spread evenly) of `ret_length` frames each. malloc'd. */
-int lathe_cuts_pilots(const struct lathe_cut_frame *frames, uint32_t n_frames,
-                      uint32_t **ret_first, uint32_t *ret_count, uint32_t *ret_length);
+int lathe_cuts_pilots(const struct lathe_cut_frame *frames, uint32_t n_frames, uint32_t **ret_first,
+                      uint32_t *ret_count, uint32_t *ret_length);
 
 #endif

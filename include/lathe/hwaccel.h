@@ -29,11 +29,11 @@ struct lathe_encoder_request {
     enum AVColorSpace color_matrix;
     enum AVChromaLocation chroma_location;
     bool interlaced, top_field_first;
-    double quality;                   /* rate factor, CRF scale */
-    int maxrate_kbps, bufsize_kbit;   /* 0 = uncapped */
-    bool starts_title;                /* first chunk: the decoder's buffer starts full */
-    int gop_frames;                   /* longest GOP */
-    bool forced_keys_only;            /* key frames only where a frame asks for one */
+    double quality;                 /* rate factor, CRF scale */
+    int maxrate_kbps, bufsize_kbit; /* 0 = uncapped */
+    bool starts_title;              /* first chunk: the decoder's buffer starts full */
+    int gop_frames;                 /* longest GOP */
+    bool forced_keys_only;          /* key frames only where a frame asks for one */
     int threads;
     const char *mastering_display, *content_light; /* x265 syntax, or empty */
 };
@@ -49,7 +49,8 @@ struct lathe_hwaccel {
      * receives what was really set, for people. */
     int (*open_encoder)(const struct lathe_encoder_request *request, AVCodecContext **ret,
                         char *options, size_t options_size, struct lathe_error *err);
-    /* May provide. Changes the rate factor from the next frame on. Absent or -EOPNOTSUPP: it stays. */
+    /* May provide. Changes the rate factor from the next frame on. Absent or -EOPNOTSUPP: it stays.
+     */
     int (*set_quality)(AVCodecContext *encoder, double quality);
     /* Must provide. What the preset becomes, e.g. "preset=fast" (lathe probe --presets). */
     const char *(*preset_options)(enum lathe_codec codec, enum lathe_preset preset);

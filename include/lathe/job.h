@@ -13,16 +13,28 @@
 
 #include "lathe/error.h"
 
-#define LATHE_ID_MAX 64          /* job ids: [0-9a-z-]{1,64} */
+#define LATHE_ID_MAX 64 /* job ids: [0-9a-z-]{1,64} */
 #define LATHE_RENDITIONS_MAX 8
-#define LATHE_NAME_MAX 31        /* of a rendition: "720p" */
+#define LATHE_NAME_MAX 31 /* of a rendition: "720p" */
 
 enum lathe_codec { LATHE_CODEC_H264 = 0, LATHE_CODEC_HEVC };
-enum lathe_encoder { LATHE_ENCODER_AUTO = 0, LATHE_ENCODER_NVENC, LATHE_ENCODER_VAAPI,
-                     LATHE_ENCODER_SOFTWARE };
-enum lathe_preset { LATHE_PRESET_ULTRAFAST = 0, LATHE_PRESET_SUPERFAST, LATHE_PRESET_VERYFAST,
-                    LATHE_PRESET_FASTER, LATHE_PRESET_FAST, LATHE_PRESET_MEDIUM, LATHE_PRESET_SLOW,
-                    LATHE_PRESET_SLOWER, LATHE_PRESET_VERYSLOW };
+enum lathe_encoder {
+    LATHE_ENCODER_AUTO = 0,
+    LATHE_ENCODER_NVENC,
+    LATHE_ENCODER_VAAPI,
+    LATHE_ENCODER_SOFTWARE
+};
+enum lathe_preset {
+    LATHE_PRESET_ULTRAFAST = 0,
+    LATHE_PRESET_SUPERFAST,
+    LATHE_PRESET_VERYFAST,
+    LATHE_PRESET_FASTER,
+    LATHE_PRESET_FAST,
+    LATHE_PRESET_MEDIUM,
+    LATHE_PRESET_SLOW,
+    LATHE_PRESET_SLOWER,
+    LATHE_PRESET_VERYSLOW
+};
 
 /* Names as users write them; *_from_name return -EINVAL for anything else. */
 const char *lathe_codec_name(enum lathe_codec codec);
@@ -42,20 +54,20 @@ struct lathe_rendition {
 
 struct lathe_job {
     char id[LATHE_ID_MAX + 1];
-    char *source_key;              /* object key, or (virtual source) an absolute local path */
-    bool source_is_local;          /* source_key is a path: chunks are virtual */
+    char *source_key;     /* object key, or (virtual source) an absolute local path */
+    bool source_is_local; /* source_key is a path: chunks are virtual */
     struct lathe_rendition renditions[LATHE_RENDITIONS_MAX];
-    int n_renditions;              /* at least 1 */
+    int n_renditions; /* at least 1 */
     enum lathe_codec codec;
     enum lathe_encoder encoder;
     enum lathe_preset preset;
-    double quality;                /* CRF scale; negative = rate control by bitrate */
-    int passes;                    /* 1 or 2 */
-    double chunk_seconds;          /* target length of a chunk; 0 = chosen by the plan */
-    double gop_seconds;            /* longest GOP; 0 = chosen by the plan */
-    bool conceal_damage;           /* --damaged conceal */
-    bool upscale;                  /* allow renditions larger than the source */
-    int priority;                  /* larger = sooner */
+    double quality;       /* CRF scale; negative = rate control by bitrate */
+    int passes;           /* 1 or 2 */
+    double chunk_seconds; /* target length of a chunk; 0 = chosen by the plan */
+    double gop_seconds;   /* longest GOP; 0 = chosen by the plan */
+    bool conceal_damage;  /* --damaged conceal */
+    bool upscale;         /* allow renditions larger than the source */
+    int priority;         /* larger = sooner */
 };
 
 /* Defaults of DESIGN ("Presets and rate control"); no rendition yet. */
@@ -76,17 +88,17 @@ int lathe_job_from_json(const json_t *json, struct lathe_job *ret, struct lathe_
 bool lathe_job_id_is_valid(const char *id);
 
 /* Object keys (DESIGN, "Store keys"). Each returns a malloc'd string or NULL (memory). */
-char *lathe_key_job(const char *job_id);                     /* jobs/{job}.json */
-char *lathe_key_plan(const char *job_id);                    /* chunks/{job}/plan.json */
-char *lathe_key_index(const char *job_id);                   /* chunks/{job}/index.bin */
+char *lathe_key_job(const char *job_id);   /* jobs/{job}.json */
+char *lathe_key_plan(const char *job_id);  /* chunks/{job}/plan.json */
+char *lathe_key_index(const char *job_id); /* chunks/{job}/index.bin */
 char *lathe_key_chunk(const char *job_id, const char *rendition, uint32_t chunk, uint64_t fence);
-                                /* transcoded/{job}/{rendition}/chunk_000.{fence}.mp4 */
-char *lathe_key_audio(const char *job_id, uint64_t fence);   /* transcoded/{job}/audio.{fence}.mp4 */
+/* transcoded/{job}/{rendition}/chunk_000.{fence}.mp4 */
+char *lathe_key_audio(const char *job_id, uint64_t fence); /* transcoded/{job}/audio.{fence}.mp4 */
 char *lathe_key_merged(const char *job_id, const char *rendition, uint64_t fence);
-                                /* transcoded/{job}/{rendition}/merged.{fence}.mp4 */
+/* transcoded/{job}/{rendition}/merged.{fence}.mp4 */
 char *lathe_key_output(const char *job_id, const char *rendition);
-                                /* transcoded/{job}/output_{rendition}.mp4 */
-char *lathe_key_prefix_chunks(const char *job_id);           /* chunks/{job}/ */
-char *lathe_key_prefix_transcoded(const char *job_id);       /* transcoded/{job}/ */
+/* transcoded/{job}/output_{rendition}.mp4 */
+char *lathe_key_prefix_chunks(const char *job_id);     /* chunks/{job}/ */
+char *lathe_key_prefix_transcoded(const char *job_id); /* transcoded/{job}/ */
 
 #endif

@@ -27,41 +27,42 @@ struct lathe_rational {
 /* One output picture stream. */
 struct lathe_plan_rendition {
     char name[LATHE_NAME_MAX + 1];
-    int width, height;             /* encoded, even */
-    struct lathe_rational sar;     /* 0/1 = unknown */
+    int width, height;         /* encoded, even */
+    struct lathe_rational sar; /* 0/1 = unknown */
     int bitrate_kbps, maxrate_kbps, bufsize_kbit;
-    double quality;                /* fixed rate factor, or negative: found by pilots */
-    char pix_fmt[24];              /* libavutil name of the encoder's input */
+    double quality;   /* fixed rate factor, or negative: found by pilots */
+    char pix_fmt[24]; /* libavutil name of the encoder's input */
 };
 
 struct lathe_plan_chunk {
-    int64_t start;          /* owns frames with start <= time < end */
-    int64_t end;            /* INT64_MAX for the last */
-    uint32_t first_packet;  /* where decoding starts: number in the index */
-    uint32_t frames;        /* expected, from the index; the decoder has the last word */
-    uint64_t source_bytes;  /* of its packets: the cost estimate */
+    int64_t start;         /* owns frames with start <= time < end */
+    int64_t end;           /* INT64_MAX for the last */
+    uint32_t first_packet; /* where decoding starts: number in the index */
+    uint32_t frames;       /* expected, from the index; the decoder has the last word */
+    uint64_t source_bytes; /* of its packets: the cost estimate */
 };
 
 /* A short stretch encoded before the chunks, only to learn the rate factor. */
 struct lathe_plan_pilot {
-    int64_t start;          /* first frame's time */
+    int64_t start; /* first frame's time */
     uint32_t first_packet;
-    uint32_t frames;        /* to encode */
+    uint32_t frames; /* to encode */
     uint64_t source_bytes;
 };
 
 struct lathe_plan_audio {
-    int stream;             /* number in the source file */
-    char language[8];       /* ISO 639-2, or empty */
+    int stream;       /* number in the source file */
+    char language[8]; /* ISO 639-2, or empty */
     char title[128];
     bool is_default;
-    bool copy;              /* AAC packets as they are; else decode, fill gaps, encode */
+    bool copy; /* AAC packets as they are; else decode, fill gaps, encode */
     int sample_rate, channels, bitrate_kbps; /* of the result */
 };
 
 struct lathe_plan {
     char job_id[LATHE_ID_MAX + 1];
-    char source_identity[80];      /* size and SHA-256 of samples of the file: detects a changed source */
+    char
+        source_identity[80]; /* size and SHA-256 of samples of the file: detects a changed source */
 
     /* source, for people and for the estimate */
     char container[32], video_codec[32], source_pix_fmt[24];
@@ -81,12 +82,12 @@ struct lathe_plan {
 
     /* pictures */
     bool deinterlace;
-    bool interlaced;                  /* encoded as interlaced (flagged and not scaled) */
+    bool interlaced; /* encoded as interlaced (flagged and not scaled) */
     bool top_field_first;
     int color_range, color_primaries, color_transfer, color_matrix, chroma_location; /* AVCOL_* */
-    int rotation[9];                  /* display matrix; all 0 = none */
-    char mastering_display[160];      /* x265 syntax, or empty */
-    char content_light[32];           /* "maxcll,maxfall", or empty */
+    int rotation[9];             /* display matrix; all 0 = none */
+    char mastering_display[160]; /* x265 syntax, or empty */
+    char content_light[32];      /* "maxcll,maxfall", or empty */
 
     /* encoding */
     enum lathe_codec codec;
@@ -103,11 +104,11 @@ struct lathe_plan {
     struct lathe_plan_pilot *pilots;
     uint32_t n_pilots;
     struct lathe_plan_chunk *chunks;
-    uint32_t n_chunks;                /* at least 1 */
-    uint32_t rate_lag;                /* chunk i's factor uses the sizes of chunks 0 … i-rate_lag;
-                                         lathe_rate_lag(n_chunks) */
+    uint32_t n_chunks; /* at least 1 */
+    uint32_t rate_lag; /* chunk i's factor uses the sizes of chunks 0 … i-rate_lag;
+                          lathe_rate_lag(n_chunks) */
 
-    char **warnings;                  /* for the user: streams left out, clamped renditions, … */
+    char **warnings; /* for the user: streams left out, clamped renditions, … */
     uint32_t n_warnings;
 };
 
@@ -127,9 +128,9 @@ int lathe_plan_units(const struct lathe_plan *plan, struct lathe_unit **ret, uin
 struct lathe_rate_sample {
     uint32_t frames;
     uint32_t key_frames;
-    uint64_t key_bytes;    /* of key frames */
-    uint64_t other_bytes;  /* of all other frames */
-    double quality;        /* rate factor it was made with (mean, where it was steered) */
+    uint64_t key_bytes;   /* of key frames */
+    uint64_t other_bytes; /* of all other frames */
+    double quality;       /* rate factor it was made with (mean, where it was steered) */
 };
 
 /* What a chunk's encoder is told. */
@@ -140,16 +141,16 @@ struct lathe_rate {
 
 /*
  * The order for chunk `chunk` of rendition `rendition`. `pilots` has plan->n_pilots entries,
- * `done` one for each of the first `n_done` chunks (n_done = max(0, chunk + 1 - rate_lag)): fixed by
- * the plan, never "what finished first".
+ * `done` one for each of the first `n_done` chunks (n_done = max(0, chunk + 1 - rate_lag)): fixed
+ * by the plan, never "what finished first".
  */
 int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t chunk,
                          const struct lathe_rate_sample *pilots,
                          const struct lathe_rate_sample *done, uint32_t n_done,
                          struct lathe_rate *ret);
 
-/* How far the sizes that a chunk's factor is made from lie behind it: small enough to correct, large
- * enough that many slots can work at once. */
+/* How far the sizes that a chunk's factor is made from lie behind it: small enough to correct,
+ * large enough that many slots can work at once. */
 uint32_t lathe_rate_lag(uint32_t n_chunks);
 
 /* The rate factor that pilots of this rendition are encoded with: a guess from bits per pixel. */

@@ -22,9 +22,9 @@
 #include "lathe/job.h"
 
 enum lathe_topic {
-    LATHE_TOPIC_JOBS = 0,    /* "video-jobs": a job was accepted, split it */
-    LATHE_TOPIC_CHUNKS,      /* "video-chunks": a unit of a planned job waits */
-    LATHE_TOPIC_DEAD,        /* "video-chunks.dlq": given up, with the reason */
+    LATHE_TOPIC_JOBS = 0, /* "video-jobs": a job was accepted, split it */
+    LATHE_TOPIC_CHUNKS,   /* "video-chunks": a unit of a planned job waits */
+    LATHE_TOPIC_DEAD,     /* "video-chunks.dlq": given up, with the reason */
     LATHE_TOPIC_COUNT
 };
 const char *lathe_topic_name(enum lathe_topic topic);
@@ -41,8 +41,8 @@ void lathe_message_clear(struct lathe_message *message); /* frees the body; NULL
 struct lathe_queue;
 
 struct lathe_queue_driver {
-    const char *name;  /* as written in the configuration: "sqlite", "kafka" */
-    size_t priv_size;  /* bytes; the front allocates and zeroes them */
+    const char *name; /* as written in the configuration: "sqlite", "kafka" */
+    size_t priv_size; /* bytes; the front allocates and zeroes them */
 
     /* Must provide. `location` is the driver's own address (a file path, a broker list). */
     int (*open)(void *priv, const char *location, struct lathe_error *err);
@@ -55,7 +55,8 @@ struct lathe_queue_driver {
      * that the caller clears, 0 when none came, -ECANCELED when `cancel` (may be NULL) fired. */
     int (*take)(void *priv, enum lathe_topic topic, int timeout_ms, struct lathe_message *ret,
                 struct lathe_cancel *cancel, struct lathe_error *err);
-    /* Must provide. The message will not come back. A receipt that is no longer valid is success. */
+    /* Must provide. The message will not come back. A receipt that is no longer valid is success.
+     */
     int (*done)(void *priv, enum lathe_topic topic, int64_t receipt, struct lathe_error *err);
     /* May provide. Gives the message back, visible again after `delay_ms`. Absent: it comes back
      * by itself after the driver's own time-out. */

@@ -46,16 +46,17 @@ struct lathe_merge_input {
 /* All strings are owned by the order. Fields not named for a verb are ignored by it. */
 struct lathe_order {
     enum lathe_verb verb;
-    char *source_path;  /* split, pilot, chunk, audio, inspect: the media file */
-    char *plan_path;    /* split: written · pilot, chunk, audio, merge: read */
-    char *index_path;   /* split: written · pilot, chunk, audio: read */
+    char *source_path;     /* split, pilot, chunk, audio, inspect: the media file */
+    char *plan_path;       /* split: written · pilot, chunk, audio, merge: read */
+    char *index_path;      /* split: written · pilot, chunk, audio: read */
     struct lathe_job *job; /* split: what was asked for (owned) */
-    uint32_t index;     /* pilot, chunk: which · merge: which rendition */
+    uint32_t index;        /* pilot, chunk: which · merge: which rendition */
     struct lathe_rate rates[LATHE_RENDITIONS_MAX]; /* chunk, pilot: one a rendition */
-    char *out_paths[LATHE_RENDITIONS_MAX]; /* chunk: one a rendition · audio, merge: [0]; new files */
-    struct lathe_merge_input *inputs; /* merge */
+    char *
+        out_paths[LATHE_RENDITIONS_MAX]; /* chunk: one a rendition · audio, merge: [0]; new files */
+    struct lathe_merge_input *inputs;    /* merge */
     uint32_t n_inputs;
-    char *audio_path;   /* merge: result of the audio verb, or NULL */
+    char *audio_path;     /* merge: result of the audio verb, or NULL */
     json_t *audio_report; /* merge: body of the audio verb's report, or NULL (owned) */
 };
 void lathe_order_init(struct lathe_order *order);
@@ -103,11 +104,12 @@ int lathe_slot_message_from_json(const json_t *json, struct lathe_slot_message *
 int lathe_rate_sample_to_json(const struct lathe_rate_sample *sample, json_t **ret);
 int lathe_rate_sample_from_json(const json_t *json, struct lathe_rate_sample *ret);
 
-/* Framing (blocking; EINTR is retried). read: 1 with a message, 0 at end of file, negative errno. */
+/* Framing (blocking; EINTR is retried). read: 1 with a message, 0 at end of file, negative errno.
+ */
 int lathe_wire_write(int fd, const json_t *message);
 int lathe_wire_read(int fd, json_t **ret, struct lathe_error *err);
-/* One message without its length, for readers that do their own I/O. Bounds the number of values, so
- * that a message within the length limit cannot cost gigabytes. 0, -EPROTO or -EMSGSIZE. */
+/* One message without its length, for readers that do their own I/O. Bounds the number of values,
+ * so that a message within the length limit cannot cost gigabytes. 0, -EPROTO or -EMSGSIZE. */
 int lathe_wire_parse(const char *text, size_t size, json_t **ret, struct lathe_error *err);
 
 #endif

@@ -43,9 +43,9 @@ const char *lathe_unit_kind_name(enum lathe_unit_kind kind);
 
 struct lathe_unit {
     enum lathe_unit_kind kind;
-    uint32_t index;         /* within its kind */
-    bool needs_pilots;      /* claimable only when every pilot is done */
-    uint32_t needs_chunks;  /* claimable only when chunks 0 … needs_chunks-1 are done */
+    uint32_t index;        /* within its kind */
+    bool needs_pilots;     /* claimable only when every pilot is done */
+    uint32_t needs_chunks; /* claimable only when chunks 0 … needs_chunks-1 are done */
 };
 
 /* Outcome of claims and completions; never an error. */
@@ -60,16 +60,16 @@ enum lathe_verdict {
     LATHE_EXHAUSTED,   /* attempt_failed(): limit reached, the job is failed now */
 };
 
-#define LATHE_LIMIT_SLOT_FAILURES 3   /* failures of a unit before its job fails */
-#define LATHE_LIMIT_WORKER_DEATHS 10  /* leases of a unit that ran out before its job fails */
-#define LATHE_LEASE_TTL_MS 30000      /* default lease; renewed at a third of it */
+#define LATHE_LIMIT_SLOT_FAILURES 3  /* failures of a unit before its job fails */
+#define LATHE_LIMIT_WORKER_DEATHS 10 /* leases of a unit that ran out before its job fails */
+#define LATHE_LEASE_TTL_MS 30000     /* default lease; renewed at a third of it */
 
 struct lathe_claim {
     char job_id[LATHE_ID_MAX + 1];
-    uint32_t unit;       /* number within the job */
-    uint64_t fence;      /* epoch << 32 | counter */
+    uint32_t unit;  /* number within the job */
+    uint64_t fence; /* epoch << 32 | counter */
     struct lathe_unit what;
-    uint32_t attempt;    /* 1 for the first */
+    uint32_t attempt; /* 1 for the first */
 };
 
 /* One finished unit: what merge_claim returns. */
@@ -88,9 +88,9 @@ struct lathe_job_view {
     uint32_t total_chunks, completed_chunks; /* for people; nothing is decided from them */
     uint32_t total_units, completed_units;
     int64_t created_us, updated_us, finished_us; /* wall clock; 0 = not yet */
-    char *error;   /* why it failed, or NULL */
-    char *record;  /* the JSON given to create() */
-    char *result;  /* the JSON given to merge_commit(), or NULL */
+    char *error;                                 /* why it failed, or NULL */
+    char *record;                                /* the JSON given to create() */
+    char *result;                                /* the JSON given to merge_commit(), or NULL */
 };
 void lathe_job_view_clear(struct lathe_job_view *view);
 void lathe_done_free(struct lathe_done *list, size_t count);
@@ -129,8 +129,8 @@ struct lathe_state_driver {
      * GRANTED, or GONE when it is no longer yours. */
     int (*renew)(void *priv, const char *job_id, uint32_t unit, uint64_t fence, int ttl_ms,
                  enum lathe_verdict *ret, struct lathe_error *err);
-    /* First valid result wins, whether or not the lease still lives. DONE (stored; also the repeat of
-     * the winner), DUPLICATE, GONE; -ESTALE when the fence is of another epoch. */
+    /* First valid result wins, whether or not the lease still lives. DONE (stored; also the repeat
+     * of the winner), DUPLICATE, GONE; -ESTALE when the fence is of another epoch. */
     int (*complete)(void *priv, const char *job_id, uint32_t unit, uint64_t fence,
                     const char *result, enum lathe_verdict *ret, struct lathe_error *err);
     /* Counts a failed attempt; permanent = no retry can help. RETRY, EXHAUSTED, DUPLICATE (the unit
@@ -155,17 +155,19 @@ struct lathe_state_driver {
     int (*finish)(void *priv, const char *job_id, enum lathe_job_status status, const char *reason,
                   enum lathe_verdict *ret, struct lathe_error *err);
     /* Opens a job that has not completed in a new epoch, `seen_epoch` + 1; nothing happens when its
-     * epoch is larger than `seen_epoch` already (so a repeat changes nothing). Counts and leases are
-     * forgotten. `keep_results`: done units stay done, if units were published; otherwise the job
-     * begins with its split. GRANTED, DONE (completed, or retried before), GONE (unknown). */
+     * epoch is larger than `seen_epoch` already (so a repeat changes nothing). Counts and leases
+     * are forgotten. `keep_results`: done units stay done, if units were published; otherwise the
+     * job begins with its split. GRANTED, DONE (completed, or retried before), GONE (unknown). */
     int (*retry)(void *priv, const char *job_id, uint32_t seen_epoch, bool keep_results,
                  enum lathe_verdict *ret, struct lathe_error *err);
-    /* Results of the done units (any kind), in unit order. -ENOENT when unknown. The caller frees. */
+    /* Results of the done units (any kind), in unit order. -ENOENT when unknown. The caller frees.
+     */
     int (*results)(void *priv, const char *job_id, struct lathe_done **ret_done, size_t *ret_count,
                    struct lathe_error *err);
     /* -ENOENT when unknown. The caller clears. */
     int (*get)(void *priv, const char *job_id, struct lathe_job_view *ret, struct lathe_error *err);
-    /* Ids of the jobs that have not ended, most urgent first. The caller frees each and the array. */
+    /* Ids of the jobs that have not ended, most urgent first. The caller frees each and the array.
+     */
     int (*list_open)(void *priv, char ***ret_ids, size_t *ret_count, struct lathe_error *err);
     /* Forgets a job. Unknown is success. */
     int (*remove)(void *priv, const char *job_id, struct lathe_error *err);

@@ -21,9 +21,9 @@
 
 /* What is kept beside an object; checked by HEAD before a completion is believed. */
 struct lathe_store_meta {
-    uint64_t size_bytes;  /* filled by stat(); ignored by put() */
-    char sha256[65];      /* lower-case hex, or empty */
-    uint64_t frames;      /* 0 = not a video result */
+    uint64_t size_bytes; /* filled by stat(); ignored by put() */
+    char sha256[65];     /* lower-case hex, or empty */
+    uint64_t frames;     /* 0 = not a video result */
 };
 
 enum lathe_store_put_flags {

@@ -127,8 +127,8 @@ int lathe_cuts_choose(const struct lathe_cut_frame *frames, uint32_t n_frames, u
     return 0;
 }
 
-int lathe_cuts_pilots(const struct lathe_cut_frame *frames, uint32_t n_frames,
-                      uint32_t **ret_first, uint32_t *ret_count, uint32_t *ret_length)
+int lathe_cuts_pilots(const struct lathe_cut_frame *frames, uint32_t n_frames, uint32_t **ret_first,
+                      uint32_t *ret_count, uint32_t *ret_length)
 {
     double wish = round(n_frames * PILOT_SHARE / PILOT_FRAMES);
     uint32_t count = (uint32_t)fmin(fmax(wish, PILOTS_MIN), PILOTS_MAX);

@@ -2,9 +2,9 @@
 /*
  * Rate control over chunks. One rate factor for the whole job gives two-pass quality; the question
  * is only which factor meets the bitrate. Pilots (a few short stretches at the job's own settings)
- * answer it roughly; the sizes of finished chunks correct it for later ones; and the last chunks are
- * steered towards what is left of the budget. All of it is a function of the plan and of results
- * with fixed numbers, so the same source gives the same bytes on any number of slots.
+ * answer it roughly; the sizes of finished chunks correct it for later ones; and the last chunks
+ * are steered towards what is left of the budget. All of it is a function of the plan and of
+ * results with fixed numbers, so the same source gives the same bytes on any number of slots.
  */
 #include <errno.h>
 #include <math.h>
@@ -149,10 +149,9 @@ int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t 
     }
     ret->quality = quality[chunk];
     /* Sizes of the last chunks come too late to correct others: steer them. */
-    ret->budget_bytes =
-        chunk + plan->rate_lag >= plan->n_chunks
-            ? (uint64_t)(expected[chunk] * ratio * scale(m.quality, quality[chunk]))
-            : 0;
+    ret->budget_bytes = chunk + plan->rate_lag >= plan->n_chunks
+                            ? (uint64_t)(expected[chunk] * ratio * scale(m.quality, quality[chunk]))
+                            : 0;
     free(quality);
     free(expected);
     return 0;

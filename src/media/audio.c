@@ -110,11 +110,11 @@ static json_t *tracks_json(const struct audio_run *a)
     json_t *tracks = json_array();
     for (int i = 0; i < a->n_open && tracks; i++) {
         const struct media_sound *s = &a->sounds[i];
-        json_t *track = json_pack(
-            "{s:I, s:I, s:i, s:i, s:b, s:I, s:I}", "first_pts", (json_int_t)s->first_pts, "packets",
-            (json_int_t)s->packets, "frame_size", 1024, "sample_rate", s->plan->sample_rate, "copied",
-            s->plan->copy, "silence_samples", (json_int_t)s->silence_samples, "concealed",
-            (json_int_t)s->damaged);
+        json_t *track =
+            json_pack("{s:I, s:I, s:i, s:i, s:b, s:I, s:I}", "first_pts", (json_int_t)s->first_pts,
+                      "packets", (json_int_t)s->packets, "frame_size", 1024, "sample_rate",
+                      s->plan->sample_rate, "copied", s->plan->copy, "silence_samples",
+                      (json_int_t)s->silence_samples, "concealed", (json_int_t)s->damaged);
         if (!track || json_array_append_new(tracks, track) < 0) {
             json_decref(tracks);
             return NULL;
@@ -140,10 +140,10 @@ int lathe_media_audio(const struct lathe_order *order, lathe_media_progress prog
         r = media_hash_file(order->out_paths[0], sha256, &bytes, err);
     if (r >= 0) {
         json_t *tracks = tracks_json(&run);
-        *ret_body = tracks ? json_pack("{s:o, s:I, s:s, s:I}", "tracks", tracks, "bytes",
-                                       (json_int_t)bytes, "sha256", sha256, "cpu_us",
-                                       (json_int_t)media_cpu_us())
-                           : NULL;
+        *ret_body =
+            tracks ? json_pack("{s:o, s:I, s:s, s:I}", "tracks", tracks, "bytes", (json_int_t)bytes,
+                               "sha256", sha256, "cpu_us", (json_int_t)media_cpu_us())
+                   : NULL;
         if (!*ret_body)
             r = lathe_error_nomem(err);
     }

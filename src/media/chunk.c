@@ -35,8 +35,8 @@ static int append_rendition(json_t *list, const struct media_stretch *stretch, i
         json_decref(rate);
         return r;
     }
-    json_t *entry = json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes, "sha256", sha256,
-                              "rate", rate);
+    json_t *entry =
+        json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes, "sha256", sha256, "rate", rate);
     if (!entry || json_array_append_new(list, entry) < 0)
         return lathe_error_nomem(err);
     return 0;
@@ -132,8 +132,8 @@ int lathe_media_pilot(const struct lathe_order *order, lathe_media_progress prog
     for (int i = 0; i < task.plan.n_renditions && renditions && r >= 0; i++)
         r = append_rendition(renditions, &stretch, i, NULL, err);
     if (r >= 0) {
-        *ret_body = json_pack("{s:O, s:I}", "renditions", renditions, "cpu_us",
-                              (json_int_t)media_cpu_us());
+        *ret_body =
+            json_pack("{s:O, s:I}", "renditions", renditions, "cpu_us", (json_int_t)media_cpu_us());
         if (!*ret_body)
             r = lathe_error_nomem(err);
     }

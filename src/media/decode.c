@@ -42,24 +42,26 @@ static bool has_times(const struct media_index *index)
 }
 
 int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
-                       const struct media_index *index, uint32_t first_packet, bool linear,
-                       struct lathe_error *err)
+                       const struct media_index *index, uint32_t first_packet, int64_t own_from,
+                       bool linear, struct lathe_error *err)
 {
     *ret = (struct media_decoder){
         .origin = plan->origin,
         .from_dts = plan->times_from_dts,
         .ordinal = !has_times(index),
         .conceal = plan->conceal_damage,
+        .own_from = own_from,
         .skip_before = INT64_MIN,
         .last_time = INT64_MIN,
         .reader = {.source = {.fd = -1}},
     };
-    ret->frame_duration = av_rescale_q(
-        1, av_inv_q((AVRational){plan->frame_rate.num, plan->frame_rate.den}),
-        (AVRational){plan->time_base.num, plan->time_base.den});
+    ret->frame_duration =
+        av_rescale_q(1, av_inv_q((AVRational){plan->frame_rate.num, plan->frame_rate.den}),
+                     (AVRational){plan->time_base.num, plan->time_base.den});
     if (ret->frame_duration < 1)
         ret->frame_duration = 1;
-    while (ret->first_key < index->count && !(index->entries[ret->first_key].flags & MEDIA_INDEX_KEY))
+    while (ret->first_key < index->count &&
+           !(index->entries[ret->first_key].flags & MEDIA_INDEX_KEY))
         ret->first_key++;
     if (ret->first_key == index->count)
         ret->first_key = 0;
@@ -78,9 +80,16 @@ int media_decoder_open(struct media_decoder *ret, const char *path, const struct
     r = ret->packet ? media_decoder_open_codec(media_source_video(&ret->reader.source),
                                                plan->reorder_depth, &ret->codec, err)
                     : lathe_error_nomem(err);
-    if (r < 0)
+    if (r < 0) {
         media_decoder_close(ret);
-    return r;
+        return r;
+    }
+    /* After a recovery point that is no IDR, FFmpeg's H.264 decoder takes frames for broken until
+     * the first one is out, and loses them when it is drained before. Here it is known that they
+     * are whole: leading pictures were not fed. */
+    if (first_packet > ret->first_key)
+        ret->codec->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;
+    return 0;
 }
 
 void media_decoder_close(struct media_decoder *decoder)
@@ -98,6 +107,8 @@ static int damage(struct media_decoder *d, uint32_t number, const char *what,
     if (d->first_key_time != MEDIA_NO_TIME && entry->time != MEDIA_NO_TIME &&
         entry->time < d->first_key_time)
         return 0;
+    if (entry->time != MEDIA_NO_TIME && entry->time - d->origin < d->own_from)
+        return 0;
     d->damaged++;
     d->last_damaged_packet = number;
     if (d->conceal)
@@ -106,9 +117,9 @@ static int damage(struct media_decoder *d, uint32_t number, const char *what,
     double seconds = entry->raw_pts != AV_NOPTS_VALUE ? (double)entry->raw_pts * av_q2d(tb) : 0;
     char logged[256];
     media_last_log(logged, sizeof(logged));
-    lathe_error_set(err, -EILSEQ, LATHE_FAULT_INPUT, "%s is damaged: %s at packet %u (%.3f s)%s%s%s",
-                    d->reader.source.path, what, number, seconds, logged[0] ? " (" : "", logged,
-                    logged[0] ? ")" : "");
+    lathe_error_set(err, -EILSEQ, LATHE_FAULT_INPUT,
+                    "%s is damaged: %s at packet %u (%.3f s)%s%s%s", d->reader.source.path, what,
+                    number, seconds, logged[0] ? " (" : "", logged, logged[0] ? ")" : "");
     lathe_error_hint(err, "copy the file again, or use --damaged conceal to convert what can be "
                           "decoded");
     return -EILSEQ;

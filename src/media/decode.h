@@ -15,25 +15,27 @@ struct media_decoder {
     struct media_reader reader;
     AVCodecContext *codec;
     AVPacket *packet;
-    int64_t origin;             /* subtracted from index times */
-    bool from_dts;              /* the source has no usable PTS */
-    bool ordinal;               /* it has no times at all: pictures are counted */
+    int64_t origin; /* subtracted from index times */
+    bool from_dts;  /* the source has no usable PTS */
+    bool ordinal;   /* it has no times at all: pictures are counted */
     bool conceal;
-    int64_t skip_before;        /* leading pictures of the first key are not fed */
-    uint32_t first_key;         /* of the source: before it nothing can be decoded */
+    int64_t own_from;    /* damage before this time is another chunk's to report */
+    int64_t skip_before; /* leading pictures of the first key are not fed */
+    uint32_t first_key;  /* of the source: before it nothing can be decoded */
     int64_t first_key_time;
     int64_t frame_duration;
     int64_t last_time;
     bool draining;
-    uint64_t damaged;           /* packets or pictures with errors */
+    uint64_t damaged; /* packets or pictures with errors */
     uint64_t last_damaged_packet;
 };
 
-/* Opens the source at `first_packet` (linear: without seeking). The plan gives origin, reorder
- * depth and time mode; the index stays the caller's. */
+/* Opens the source at `first_packet` (linear: without seeking) to deliver pictures from `own_from`
+ * on; earlier ones are lead-in and may be wrong. The plan gives origin, reorder depth and time
+ * mode; the index stays the caller's. */
 int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
-                       const struct media_index *index, uint32_t first_packet, bool linear,
-                       struct lathe_error *err);
+                       const struct media_index *index, uint32_t first_packet, int64_t own_from,
+                       bool linear, struct lathe_error *err);
 void media_decoder_close(struct media_decoder *decoder);
 
 /* 1 with a picture (the caller unrefs) and its time, 0 at the end of the source. Without

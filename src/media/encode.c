@@ -29,13 +29,17 @@ static AVRational rational(struct lathe_rational r)
     return (AVRational){r.num, r.den};
 }
 
-/* A GOP of one frame makes an intra profile, in the parameter sets too: only where the plan asks for
- * that, never for a chunk that happens to be short. */
+/* A short GOP changes the parameter sets (fewer B-frames, intra profile), which must be the same in
+ * every chunk: only long ones are made equal within a chunk. */
+#define GOP_FRAMES_FREE 64
+
 static int gop_frames(const struct lathe_plan *plan, double gop_seconds)
 {
     double fps = av_q2d(rational(plan->frame_rate));
-    double least = plan->gop_seconds * fps < 1.5 ? 1 : 2;
-    return (int)fmax(least, ceil(gop_seconds * fps + 0.5));
+    double longest = fmax(1, round(plan->gop_seconds * fps));
+    if (longest <= GOP_FRAMES_FREE)
+        return (int)longest;
+    return (int)fmax(GOP_FRAMES_FREE, ceil(gop_seconds * fps + 0.5));
 }
 
 int media_encoder_open(struct media_encoder *ret, const struct media_encoder_setup *setup,
@@ -82,7 +86,8 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
         .mastering_display = plan->mastering_display,
         .content_light = plan->content_light,
     };
-    return ret->family->open_encoder(&request, &ret->codec, ret->options, sizeof(ret->options), err);
+    return ret->family->open_encoder(&request, &ret->codec, ret->options, sizeof(ret->options),
+                                     err);
 }
 
 void media_encoder_close(struct media_encoder *encoder)

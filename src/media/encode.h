@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One rendition's encoder over one stretch of frames: asks for key frames where the plan wants them,
- * steers the rate factor towards a budget, counts bytes.
+ * One rendition's encoder over one stretch of frames: asks for key frames where the plan wants
+ * them, steers the rate factor towards a budget, counts bytes.
  */
 #ifndef LATHE_MEDIA_ENCODE_H
 #define LATHE_MEDIA_ENCODE_H
@@ -14,12 +14,12 @@
 struct media_encoder {
     const struct lathe_hwaccel *family;
     AVCodecContext *codec;
-    char options[1024];       /* as really set */
-    bool forced_keys;         /* key frames only where asked for */
-    int64_t gop_ticks;        /* of forced key frames, plan time base */
-    int64_t next_key;         /* time of the next one */
+    char options[1024]; /* as really set */
+    bool forced_keys;   /* key frames only where asked for */
+    int64_t gop_ticks;  /* of forced key frames, plan time base */
+    int64_t next_key;   /* time of the next one */
     /* steering */
-    uint64_t budget_bytes;    /* 0 = none */
+    uint64_t budget_bytes; /* 0 = none */
     double base_quality, quality, quality_sum;
     uint64_t frames_in;
     struct lathe_rate_sample sample;
@@ -31,7 +31,7 @@ struct media_encoder_setup {
     int rendition;
     struct lathe_rate rate;
     bool starts_title;
-    int64_t start, end;       /* times of the stretch; end INT64_MAX = the job's */
+    int64_t start, end; /* times of the stretch; end INT64_MAX = the job's */
 };
 
 int media_encoder_open(struct media_encoder *ret, const struct media_encoder_setup *setup,

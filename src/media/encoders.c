@@ -41,8 +41,8 @@ static int encode_trial(AVCodecContext *encoder, struct lathe_error *err)
     if (r < 0)
         return media_error(err, r, LATHE_FAULT_INTERNAL, "the trial failed");
     if (packets != TRIAL_FRAMES)
-        return lathe_error_set(err, -EILSEQ, LATHE_FAULT_INTERNAL,
-                               "the trial gave %d frames of %d", packets, TRIAL_FRAMES);
+        return lathe_error_set(err, -EILSEQ, LATHE_FAULT_INTERNAL, "the trial gave %d frames of %d",
+                               packets, TRIAL_FRAMES);
     return 0;
 }
 
@@ -99,10 +99,10 @@ int lathe_media_encoders(const struct lathe_order *order, lathe_media_progress p
                 r = append(encoders, try_encoder(*h, codec, bits));
             for (enum lathe_preset p = LATHE_PRESET_ULTRAFAST; p <= LATHE_PRESET_VERYSLOW && r >= 0;
                  p++)
-                r = append(presets, json_pack("{s:s, s:s, s:s, s:s}", "family", (*h)->name, "codec",
-                                              lathe_codec_name(codec), "preset",
-                                              lathe_preset_name(p), "options",
-                                              (*h)->preset_options(codec, p)));
+                r = append(presets,
+                           json_pack("{s:s, s:s, s:s, s:s}", "family", (*h)->name, "codec",
+                                     lathe_codec_name(codec), "preset", lathe_preset_name(p),
+                                     "options", (*h)->preset_options(codec, p)));
         }
     if (r >= 0)
         *ret_body = json_pack("{s:s, s:O, s:O}", "ffmpeg", av_version_info(), "encoders", encoders,

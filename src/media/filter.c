@@ -42,7 +42,8 @@ static void describe(struct media_filter *f, const AVFrame *frame)
     char *p = f->description;
     size_t size = sizeof(f->description), n = 0;
     const int range_out = f->plan->color_range == AVCOL_RANGE_JPEG;
-    n += (size_t)snprintf(p, size, "%s", f->plan->deinterlace ? "bwdif=mode=send_frame:deint=interlaced," : "");
+    n += (size_t)snprintf(p, size, "%s",
+                          f->plan->deinterlace ? "bwdif=mode=send_frame:deint=interlaced," : "");
     if (frame->width - w <= 1 && frame->width >= w && frame->height - h <= 1 &&
         frame->height >= h) {
         /* An odd line or column is cut off rather than blurring the whole picture. */
@@ -87,8 +88,8 @@ static int build(struct media_filter *f, const AVFrame *frame, struct lathe_erro
     r = avfilter_graph_create_filter(&f->input, avfilter_get_by_name("buffer"), "in", args, NULL,
                                      f->graph);
     if (r >= 0)
-        r = avfilter_graph_create_filter(&f->output, avfilter_get_by_name("buffersink"), "out", NULL,
-                                         NULL, f->graph);
+        r = avfilter_graph_create_filter(&f->output, avfilter_get_by_name("buffersink"), "out",
+                                         NULL, NULL, f->graph);
     if (r < 0)
         goto out;
     outputs->name = av_strdup("in");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From decoded pictures to what one rendition's encoder takes: deinterlace, scale, pixel format,
- * colour range. One picture in, one out; rebuilt when the source changes size or format in mid-stream.
+ * colour range. One picture in, one out; rebuilt when the source changes size or format in
+ * mid-stream.
  */
 #ifndef LATHE_MEDIA_FILTER_H
 #define LATHE_MEDIA_FILTER_H
@@ -25,7 +26,8 @@ struct media_filter {
 int media_filter_init(struct media_filter *filter, const struct lathe_plan *plan, int rendition);
 void media_filter_finish(struct media_filter *filter);
 
-/* Whether `frame` needs another graph: then send NULL and receive what is left before sending it. */
+/* Whether `frame` needs another graph: then send NULL and receive what is left before sending it.
+ */
 bool media_filter_changes(const struct media_filter *filter, const AVFrame *frame);
 
 /* Takes a reference of `frame`, or NULL: no more pictures. The picture's pts is passed on. */

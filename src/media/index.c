@@ -71,8 +71,10 @@ int media_index_load(struct media_index *ret, const char *path, struct lathe_err
         header->entry_size != sizeof(struct media_index_entry) || header->count == 0 ||
         size != sizeof(*header) + (size_t)header->count * header->entry_size) {
         munmap(mapping, size);
-        return lathe_error_set(err, -EILSEQ, LATHE_FAULT_INTERNAL, "%s is not an index of this "
-                               "version", path);
+        return lathe_error_set(err, -EILSEQ, LATHE_FAULT_INTERNAL,
+                               "%s is not an index of this "
+                               "version",
+                               path);
     }
     ret->mapping = mapping;
     ret->mapping_size = size;

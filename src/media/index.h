@@ -33,14 +33,15 @@ struct media_index_entry {
     uint32_t size;
     uint32_t checksum; /* Adler-32 of the packet's bytes */
     uint32_t flags;
-    uint32_t recovery; /* key: frames until the picture is exact (H.264 recovery point), 0 = at once */
+    uint32_t
+        recovery; /* key: frames until the picture is exact (H.264 recovery point), 0 = at once */
 };
 
 struct media_index {
     struct media_index_entry *entries;
     uint32_t count;
-    size_t capacity;     /* of a growing index */
-    void *mapping;       /* of a loaded one */
+    size_t capacity; /* of a growing index */
+    void *mapping;   /* of a loaded one */
     size_t mapping_size;
 };
 

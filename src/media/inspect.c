@@ -15,16 +15,16 @@ static json_t *rational_json(AVRational r)
 static json_t *video_json(const AVStream *stream)
 {
     const AVCodecParameters *par = stream->codecpar;
-    AVRational sar = stream->sample_aspect_ratio.num ? stream->sample_aspect_ratio
-                                                     : par->sample_aspect_ratio;
-    double shown_width =
-        sar.num > 0 && sar.den > 0 ? par->width * av_q2d(sar) : (double)par->width;
+    AVRational sar =
+        stream->sample_aspect_ratio.num ? stream->sample_aspect_ratio : par->sample_aspect_ratio;
+    double shown_width = sar.num > 0 && sar.den > 0 ? par->width * av_q2d(sar) : (double)par->width;
     int short_side = (int)fmin(round(shown_width), par->height);
     const char *pix_fmt = av_get_pix_fmt_name(par->format);
     return json_pack("{s:i, s:s, s:i, s:i, s:i, s:s, s:o, s:o, s:o}", "stream", stream->index,
                      "codec", avcodec_get_name(par->codec_id), "width", par->width, "height",
-                     par->height, "short_side", short_side, "pix_fmt", pix_fmt ? pix_fmt : "unknown",
-                     "frame_rate", rational_json(stream->avg_frame_rate), "sample_aspect_ratio",
+                     par->height, "short_side", short_side, "pix_fmt",
+                     pix_fmt ? pix_fmt : "unknown", "frame_rate",
+                     rational_json(stream->avg_frame_rate), "sample_aspect_ratio",
                      rational_json(sar), "time_base", rational_json(stream->time_base));
 }
 

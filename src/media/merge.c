@@ -23,11 +23,11 @@ struct merge {
     struct media_stamps stamps;
     struct media_mux mux;
     struct media_source audio;
-    AVPacket *audio_packet;      /* read ahead, not written yet */
+    AVPacket *audio_packet; /* read ahead, not written yet */
     bool audio_open, audio_held, mux_open;
     struct sound_track tracks[LATHE_AUDIO_MAX];
     int n_tracks;
-    uint64_t written;            /* video packets */
+    uint64_t written; /* video packets */
     lathe_media_progress progress;
     void *opaque;
 };
@@ -131,9 +131,9 @@ static int copy_rotation(const struct lathe_plan *plan, AVStream *stream)
     if (!any)
         return 0;
 #if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 29, 100)
-    AVPacketSideData *sd = av_packet_side_data_new(
-        &stream->codecpar->coded_side_data, &stream->codecpar->nb_coded_side_data,
-        AV_PKT_DATA_DISPLAYMATRIX, sizeof(matrix), 0);
+    AVPacketSideData *sd = av_packet_side_data_new(&stream->codecpar->coded_side_data,
+                                                   &stream->codecpar->nb_coded_side_data,
+                                                   AV_PKT_DATA_DISPLAYMATRIX, sizeof(matrix), 0);
     uint8_t *data = sd ? sd->data : NULL;
 #else
     uint8_t *data = av_stream_new_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, sizeof(matrix));
@@ -207,8 +207,7 @@ static int write_chunk(struct merge *m, uint32_t number, AVPacket *packet, struc
             r = media_mux_write(&m->mux, packet, plan_time_base(m), err);
         av_packet_unref(packet);
         m->written++;
-        struct lathe_progress now = {.frames = m->written,
-                                     .bytes = (uint64_t)m->mux.size_bytes};
+        struct lathe_progress now = {.frames = m->written, .bytes = (uint64_t)m->mux.size_bytes};
         if (r >= 0 && m->progress && m->progress(m->opaque, &now))
             r = lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "interrupted");
         if (r < 0)
@@ -273,11 +272,10 @@ int lathe_media_merge(const struct lathe_order *order, lathe_media_progress prog
     if (r >= 0) {
         int64_t last = m.stamps.times[m.stamps.count - 1];
         int64_t end = last + duration_of(&m, last);
-        *ret_body = json_pack("{s:I, s:I, s:I, s:s, s:I}", "frames", (json_int_t)m.stamps.count,
-                              "duration_us",
-                              (json_int_t)av_rescale_q(end, plan_time_base(&m), AV_TIME_BASE_Q),
-                              "bytes", (json_int_t)bytes, "sha256", sha256, "cpu_us",
-                              (json_int_t)media_cpu_us());
+        *ret_body = json_pack(
+            "{s:I, s:I, s:I, s:s, s:I}", "frames", (json_int_t)m.stamps.count, "duration_us",
+            (json_int_t)av_rescale_q(end, plan_time_base(&m), AV_TIME_BASE_Q), "bytes",
+            (json_int_t)bytes, "sha256", sha256, "cpu_us", (json_int_t)media_cpu_us());
         if (!*ret_body)
             r = lathe_error_nomem(err);
     }

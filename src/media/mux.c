@@ -122,8 +122,8 @@ int media_mux_open(struct media_mux *ret, const char *path, struct lathe_error *
                                strerror(errno));
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer)
-        ret->io = avio_alloc_context(buffer, IO_BUFFER_BYTES, 1, ret, read_back, write_bytes,
-                                     seek_bytes);
+        ret->io =
+            avio_alloc_context(buffer, IO_BUFFER_BYTES, 1, ret, read_back, write_bytes, seek_bytes);
     if (!ret->io)
         av_free(buffer);
     if (!ret->io || avformat_alloc_output_context2(&ret->format, NULL, "mp4", "mem:") < 0) {
@@ -147,8 +147,7 @@ int media_mux_add(struct media_mux *mux, const AVCodecParameters *par, AVRationa
     AVStream *stream = avformat_new_stream(mux->format, NULL);
     if (!stream || avcodec_parameters_copy(stream->codecpar, par) < 0)
         return lathe_error_nomem(err);
-    stream->codecpar->codec_tag =
-        par->codec_id == AV_CODEC_ID_HEVC ? MKTAG('h', 'v', 'c', '1') : 0;
+    stream->codecpar->codec_tag = par->codec_id == AV_CODEC_ID_HEVC ? MKTAG('h', 'v', 'c', '1') : 0;
     stream->time_base = time_base;
     stream->sample_aspect_ratio = par->sample_aspect_ratio;
     *ret = stream;
@@ -173,8 +172,7 @@ int media_mux_begin(struct media_mux *mux, bool faststart, int video_timescale,
 int media_mux_write(struct media_mux *mux, AVPacket *packet, AVRational time_base,
                     struct lathe_error *err)
 {
-    av_packet_rescale_ts(packet, time_base,
-                         mux->format->streams[packet->stream_index]->time_base);
+    av_packet_rescale_ts(packet, time_base, mux->format->streams[packet->stream_index]->time_base);
     packet->pos = -1;
     int r = av_interleaved_write_frame(mux->format, packet);
     return r < 0 || mux->write_error ? fail(mux, r, err, "cannot write to") : 0;

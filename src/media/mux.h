@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes MP4 files: chunks, audio, and the finished video. Bit-exact (no dates, no version), through
- * our own I/O on one file descriptor, hashed once written.
+ * Writes MP4 files: chunks, audio, and the finished video. Bit-exact (no dates, no version),
+ * through our own I/O on one file descriptor, hashed once written.
  */
 #ifndef LATHE_MEDIA_MUX_H
 #define LATHE_MEDIA_MUX_H
@@ -16,8 +16,8 @@ struct media_mux {
     AVIOContext *io;
     int fd;
     int64_t position, size_bytes;
-    int write_error;   /* errno of the first failed write: libavformat may report it late */
-    const char *path;  /* not owned */
+    int write_error;  /* errno of the first failed write: libavformat may report it late */
+    const char *path; /* not owned */
     int video_timescale;
 };
 

@@ -28,8 +28,7 @@ static int read_video(struct media_reader *reader, AVPacket *ret)
 static bool same_bytes(const struct media_index_entry *e, const AVPacket *packet)
 {
     return e->size == (uint32_t)packet->size &&
-           e->checksum ==
-               (uint32_t)av_adler32_update(1, packet->data, (size_t)packet->size);
+           e->checksum == (uint32_t)av_adler32_update(1, packet->data, (size_t)packet->size);
 }
 
 static bool is_packet(const struct media_index_entry *e, const AVPacket *packet)

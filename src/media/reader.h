@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Video packets of a source by their number in the index. A packet is believed only when its size
- * and checksum are the index's, so neither a seek that lands elsewhere nor a source that changed goes
- * unnoticed.
+ * and checksum are the index's, so neither a seek that lands elsewhere nor a source that changed
+ * goes unnoticed.
  */
 #ifndef LATHE_MEDIA_READER_H
 #define LATHE_MEDIA_READER_H

@@ -25,7 +25,7 @@ struct scanner {
     AVCodecParserContext *parser; /* tells fields from frames */
     AVCodecContext *parser_context;
     int nal_length_bytes;
-    bool first_field;             /* the packet before was the first field of a frame */
+    bool first_field; /* the packet before was the first field of a frame */
     int64_t max_time;
 };
 
@@ -67,9 +67,8 @@ static bool is_second_field(struct scanner *s, const AVPacket *packet)
 
 static int64_t to_plan(const struct scanner *s, int64_t time)
 {
-    return time == AV_NOPTS_VALUE
-               ? MEDIA_NO_TIME
-               : av_rescale_q(time, s->video->time_base, s->scan->time_base);
+    return time == AV_NOPTS_VALUE ? MEDIA_NO_TIME
+                                  : av_rescale_q(time, s->video->time_base, s->scan->time_base);
 }
 
 static void classify_key(const struct scanner *s, const AVPacket *packet,
@@ -150,7 +149,9 @@ static void add_audio(struct scanner *s, const AVStream *stream, const AVPacket 
     int64_t duration_us = av_rescale_q(packet->duration, stream->time_base, AV_TIME_BASE_Q);
     if (!a->packets) {
         int rate = stream->codecpar->sample_rate;
-        a->start_us = us + (rate > 0 ? av_rescale(skipped_samples(packet), 1000000, rate) : 0);
+        a->start = pts + (rate > 0 ? av_rescale_q(skipped_samples(packet), (AVRational){1, rate},
+                                                  stream->time_base)
+                                   : 0);
         a->contiguous = packet->duration > 0;
     } else if (llabs(us - a->end_us) > 2000 + duration_us / 4) {
         a->contiguous = false; /* more than the rounding of a coarse clock */
@@ -304,7 +305,9 @@ static int prepare(struct scanner *s, struct lathe_error *err)
     for (unsigned i = 0; i < format->nb_streams; i++)
         if (format->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO)
             scan->audio[scan->n_audio++] =
-                (struct media_scan_audio){.stream = (int)i, .start_us = MEDIA_NO_TIME};
+                (struct media_scan_audio){.stream = (int)i,
+                                          .time_base = format->streams[i]->time_base,
+                                          .start = MEDIA_NO_TIME};
     return 0;
 }
 
@@ -326,7 +329,8 @@ static int check(const struct media_source *source, const struct media_scan *sca
                               "there");
         return -EILSEQ;
     }
-    int64_t start_us = source->format->start_time == AV_NOPTS_VALUE ? 0 : source->format->start_time;
+    int64_t start_us =
+        source->format->start_time == AV_NOPTS_VALUE ? 0 : source->format->start_time;
     return media_completeness_check_duration(source, scan->end_us - start_us, err);
 }
 
@@ -417,9 +421,7 @@ int media_scan_first_sounds(const char *path, struct media_scan *scan, struct la
             if (scan->audio[i].stream != packet->stream_index || !decoders[i] ||
                 !first_sound(decoders[i], packet, frame, &pts))
                 continue;
-            scan->audio[i].start_us =
-                av_rescale_q(pts, source.format->streams[packet->stream_index]->time_base,
-                             AV_TIME_BASE_Q);
+            scan->audio[i].start = pts;
             avcodec_free_context(&decoders[i]);
             wanted--;
         }

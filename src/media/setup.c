@@ -68,9 +68,9 @@ int media_error(struct lathe_error *err, int averror, enum lathe_fault fault, co
 /* Containers of video files. Playlists, devices, image sequences and subtitles are left out: a
  * playlist would make libavformat open other files. */
 static const char *const allowed_formats[] = {
-    "mov", "matroska", "mpegts", "mpeg",      "mpegvideo", "avi",  "flv",          "asf", "mxf",
-    "gxf", "ogg",      "ivf",    "nut",       "h264",      "hevc", "yuv4mpegpipe", "dv",  "wtv",
-    "vc1", "m4v",      "obu",    "mxf_opatom"};
+    "mov", "matroska", "mpegts", "mpeg", "mpegvideo", "avi",       "flv",  "asf",
+    "mxf", "gxf",      "ogg",    "ivf",  "nut",       "h264",      "hevc", "yuv4mpegpipe",
+    "dv",  "wtv",      "vc1",    "m4v",  "obu",       "mxf_opatom"};
 
 bool media_format_is_allowed(const char *name)
 {

@@ -38,8 +38,10 @@ static int open_encoder(struct media_sound *s, struct lathe_error *err)
     av_channel_layout_default(&c->ch_layout, s->plan->channels);
     int r = avcodec_open2(c, codec, NULL);
     if (r < 0)
-        return media_error(err, r, LATHE_FAULT_INTERNAL, "cannot open the AAC encoder for %d "
-                           "channels at %d Hz", s->plan->channels, s->plan->sample_rate);
+        return media_error(err, r, LATHE_FAULT_INTERNAL,
+                           "cannot open the AAC encoder for %d "
+                           "channels at %d Hz",
+                           s->plan->channels, s->plan->sample_rate);
     s->fifo = av_audio_fifo_alloc(AV_SAMPLE_FMT_FLTP, s->plan->channels, SILENCE_BLOCK);
     return s->fifo ? 0 : lathe_error_nomem(err);
 }
@@ -47,9 +49,11 @@ static int open_encoder(struct media_sound *s, struct lathe_error *err)
 int media_sound_open(struct media_sound *ret, const struct lathe_plan *plan, int track,
                      const AVStream *stream, struct media_mux *mux, struct lathe_error *err)
 {
-    *ret = (struct media_sound){
-        .plan = &plan->audio[track], .time_base = stream->time_base, .stream = track,
-        .conceal = plan->conceal_damage, .end = INT64_MIN};
+    *ret = (struct media_sound){.plan = &plan->audio[track],
+                                .time_base = stream->time_base,
+                                .stream = track,
+                                .conceal = plan->conceal_damage,
+                                .end = INT64_MIN};
     ret->origin_samples =
         av_rescale_q(plan->origin, (AVRational){plan->time_base.num, plan->time_base.den},
                      output_time_base(ret));
@@ -101,7 +105,8 @@ static int copy_packet(struct media_sound *s, AVPacket *packet, struct media_mux
         s->first_pts =
             av_rescale_q(pts == AV_NOPTS_VALUE ? 0 : pts, s->time_base, output_time_base(s)) -
             s->origin_samples;
-    /* The plan copies only what is contiguous, so counting is exact where the source's clock rounds. */
+    /* The plan copies only what is contiguous, so counting is exact where the source's clock
+     * rounds. */
     packet->pts = packet->dts = s->first_pts + (int64_t)s->packets * 1024;
     packet->duration = 1024;
     packet->stream_index = s->stream;
@@ -147,7 +152,8 @@ static int encode(struct media_sound *s, bool end, struct media_mux *mux, struct
         if (r >= 0)
             r = av_frame_get_buffer(frame, 0);
         if (r >= 0)
-            r = av_audio_fifo_read(s->fifo, (void **)frame->extended_data, n) == n ? 0 : AVERROR_BUG;
+            r = av_audio_fifo_read(s->fifo, (void **)frame->extended_data, n) == n ? 0
+                                                                                   : AVERROR_BUG;
         if (r >= 0)
             r = avcodec_send_frame(s->encoder, frame);
         if (r < 0)
@@ -250,13 +256,11 @@ static int follow_format(struct media_sound *s, const AVFrame *frame, struct lat
     int format = -1;
     AVChannelLayout layout = {0};
     if (s->resampler) {
-        bool same = av_opt_get_int(s->resampler, "isr", 0, &rate) >= 0 &&
-                    rate == frame->sample_rate &&
-                    av_opt_get_sample_fmt(s->resampler, "isf", 0,
-                                          (enum AVSampleFormat *)&format) >= 0 &&
-                    format == frame->format &&
-                    av_opt_get_chlayout(s->resampler, "ichl", 0, &layout) >= 0 &&
-                    layout.nb_channels == frame->ch_layout.nb_channels;
+        bool same =
+            av_opt_get_int(s->resampler, "isr", 0, &rate) >= 0 && rate == frame->sample_rate &&
+            av_opt_get_sample_fmt(s->resampler, "isf", 0, (enum AVSampleFormat *)&format) >= 0 &&
+            format == frame->format && av_opt_get_chlayout(s->resampler, "ichl", 0, &layout) >= 0 &&
+            layout.nb_channels == frame->ch_layout.nb_channels;
         av_channel_layout_uninit(&layout);
         if (same)
             return 0;
@@ -277,9 +281,9 @@ static int place(struct media_sound *s, const AVFrame *frame, struct media_mux *
     int64_t pts = frame->best_effort_timestamp;
     if (!s->started) {
         /* A track that starts late starts late in the result too. */
-        int64_t at = pts == AV_NOPTS_VALUE ? 0
-                                           : av_rescale_q(pts, s->time_base, output_time_base(s)) -
-                                                 s->origin_samples;
+        int64_t at = pts == AV_NOPTS_VALUE
+                         ? 0
+                         : av_rescale_q(pts, s->time_base, output_time_base(s)) - s->origin_samples;
         s->position = s->encoded = at > 0 ? at : 0;
         s->skip = at < 0 ? -at : 0;
         s->first_pts = s->position - s->encoder->initial_padding;

@@ -15,22 +15,22 @@
 
 struct media_sound {
     const struct lathe_plan_audio *plan;
-    AVRational time_base;     /* of the source stream */
-    int64_t origin_samples;   /* the job's origin on the source's clock, output rate */
-    int stream;               /* of the output */
+    AVRational time_base;   /* of the source stream */
+    int64_t origin_samples; /* the job's origin on the source's clock, output rate */
+    int stream;             /* of the output */
     bool conceal;
     AVCodecContext *decoder, *encoder;
     SwrContext *resampler;
     AVAudioFifo *fifo;
     AVFrame *decoded, *converted;
     AVPacket *packet;
-    int64_t position;         /* samples put on the timeline so far */
-    int64_t skip;             /* samples to drop before the next ones are put */
-    int64_t end;              /* where the source's last packet ends; INT64_MIN unknown */
-    int64_t encoded;          /* samples given to the encoder */
+    int64_t position; /* samples put on the timeline so far */
+    int64_t skip;     /* samples to drop before the next ones are put */
+    int64_t end;      /* where the source's last packet ends; INT64_MIN unknown */
+    int64_t encoded;  /* samples given to the encoder */
     bool started;
     /* result */
-    int64_t first_pts;        /* of the first packet, 1/sample_rate from the origin */
+    int64_t first_pts; /* of the first packet, 1/sample_rate from the origin */
     uint64_t packets, silence_samples, damaged;
 };
 

@@ -81,7 +81,8 @@ static int open_descriptor(struct media_source *source, struct lathe_error *err)
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (!buffer)
         return lathe_error_nomem(err);
-    source->io = avio_alloc_context(buffer, IO_BUFFER_BYTES, 0, source, read_bytes, NULL, seek_bytes);
+    source->io =
+        avio_alloc_context(buffer, IO_BUFFER_BYTES, 0, source, read_bytes, NULL, seek_bytes);
     if (!source->io) {
         av_free(buffer);
         return lathe_error_nomem(err);
@@ -94,9 +95,12 @@ static int detect_format(struct media_source *source, const AVInputFormat **ret,
 {
     int r = av_probe_input_buffer2(source->io, ret, "", NULL, 0, 0);
     if (r < 0 || !*ret) {
-        lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT, "%s is not a video file: its format is not "
-                        "recognised", source->path);
-        lathe_error_hint(err, "check that the file was written completely; `file` may say what it is");
+        lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT,
+                        "%s is not a video file: its format is not "
+                        "recognised",
+                        source->path);
+        lathe_error_hint(err,
+                         "check that the file was written completely; `file` may say what it is");
         return -EINVAL;
     }
     if (!media_format_is_allowed((*ret)->name)) {
@@ -168,8 +172,10 @@ static int check_limits(const struct media_source *source, struct lathe_error *e
     }
     const AVCodecParameters *par = media_source_video(source)->codecpar;
     if ((int64_t)par->width * par->height > MEDIA_MAX_PIXELS) {
-        lathe_error_set(err, -E2BIG, LATHE_FAULT_INPUT, "%s has pictures of %d×%d; the limit is %d "
-                        "pixels", source->path, par->width, par->height, MEDIA_MAX_PIXELS);
+        lathe_error_set(err, -E2BIG, LATHE_FAULT_INPUT,
+                        "%s has pictures of %d×%d; the limit is %d "
+                        "pixels",
+                        source->path, par->width, par->height, MEDIA_MAX_PIXELS);
         lathe_error_hint(err, "pictures up to 8192×8192 are accepted");
         return -E2BIG;
     }

@@ -14,11 +14,11 @@ struct media_source {
     AVFormatContext *format;
     AVIOContext *io;
     int fd;
-    int64_t position;    /* of our I/O */
+    int64_t position; /* of our I/O */
     int64_t size_bytes;
-    int64_t bytes_read;  /* in total, for progress */
-    int video_stream;    /* the picture track, never cover art; -1 = none */
-    const char *path;    /* as given; not owned */
+    int64_t bytes_read; /* in total, for progress */
+    int video_stream;   /* the picture track, never cover art; -1 = none */
+    const char *path;   /* as given; not owned */
 };
 
 /* Opens `path` and reads enough to know its streams. Refuses with one clear line what is no video

@@ -88,7 +88,8 @@ static int peek(const struct lathe_order *order, const struct media_scan *scan,
     _cleanup_frame_ AVFrame *frame = av_frame_alloc();
     if (!frame)
         return lathe_error_nomem(err);
-    int r = media_decoder_open(&decoder, order->source_path, plan, &scan->index, 0, false, err);
+    int r = media_decoder_open(&decoder, order->source_path, plan, &scan->index, 0, INT64_MIN,
+                               false, err);
     if (r < 0)
         return r;
     int n = 0, interlaced = 0;
@@ -152,9 +153,9 @@ static int plan_rendition(struct lathe_plan *plan, const struct lathe_job *job, 
     snprintf(r->name, sizeof(r->name), "%s", wish->name);
     if (factor > 1 && !job->upscale) {
         if (wish->short_side > (int)short_side + 1 &&
-            lathe_plan_warn(plan,
-                            "%s: the source has only %d lines, and is not enlarged (--upscale does)",
-                            wish->name, (int)short_side) < 0)
+            lathe_plan_warn(
+                plan, "%s: the source has only %d lines, and is not enlarged (--upscale does)",
+                wish->name, (int)short_side) < 0)
             return -ENOMEM;
         factor = 1;
     }
@@ -232,8 +233,8 @@ static const char *tag(const AVStream *stream, const char *key)
 
 static int encodable_rate(int rate)
 {
-    static const int rates[] = {96000, 88200, 64000, 48000, 44100, 32000, 24000,
-                                22050, 16000, 12000, 11025, 8000};
+    static const int rates[] = {96000, 88200, 64000, 48000, 44100, 32000,
+                                24000, 22050, 16000, 12000, 11025, 8000};
     for (size_t i = 0; i < LATHE_COUNT(rates); i++)
         if (rates[i] == rate)
             return rate;
@@ -505,7 +506,7 @@ static int64_t origin_of(const struct lathe_plan *plan, const struct media_scan 
         for (unsigned k = 0; k < scan->n_audio; k++)
             if (scan->audio[k].stream == plan->audio[i].stream) {
                 /* Towards zero: a coarse clock must not invent an offset of one tick. */
-                int64_t start = av_rescale_q_rnd(scan->audio[k].start_us, AV_TIME_BASE_Q,
+                int64_t start = av_rescale_q_rnd(scan->audio[k].start, scan->audio[k].time_base,
                                                  scan->time_base, AV_ROUND_ZERO);
                 if (start < origin)
                     origin = start;
@@ -527,8 +528,8 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
         plan_audio(plan, source, scan) < 0 || warn_of_others(plan, source) < 0 ||
         plan_pictures(plan, job, media_source_video(source), &p) < 0)
         return lathe_error_nomem(err);
-    if (scan->jumps && lathe_plan_warn(plan, "the source's clock jumps %u times: healed",
-                                       scan->jumps) < 0)
+    if (scan->jumps &&
+        lathe_plan_warn(plan, "the source's clock jumps %u times: healed", scan->jumps) < 0)
         return lathe_error_nomem(err);
     if (scan->counter_gaps &&
         lathe_plan_warn(plan, "%llu gaps in the transport stream: pictures or sound may be missing",
@@ -543,11 +544,12 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
                             order->source_path);
     if (r >= 0) {
         AVRational tb = scan->time_base;
-        int64_t frame = av_rescale_q(
-            1, av_inv_q((AVRational){plan->frame_rate.num, plan->frame_rate.den}), tb);
+        int64_t frame =
+            av_rescale_q(1, av_inv_q((AVRational){plan->frame_rate.num, plan->frame_rate.den}), tb);
         plan->frames = n_frames;
-        plan->duration = frames[n_frames - 1].time +
-                         (scan->last_duration > 0 ? scan->last_duration : frame > 0 ? frame : 1);
+        plan->duration = frames[n_frames - 1].time + (scan->last_duration > 0 ? scan->last_duration
+                                                      : frame > 0             ? frame
+                                                                              : 1);
         r = plan_chunks(plan, job, scan, frames, n_frames);
         if (r >= 0)
             r = plan_pilots(plan, scan, frames, n_frames);
@@ -592,8 +594,8 @@ int lathe_media_split(const struct lathe_order *order, lathe_media_progress prog
         _cleanup_free_ char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
         r = text ? write_plan(order->plan_path, text, err) : lathe_error_nomem(err);
     }
-    if (r >= 0 && !(*ret_body = json_pack("{s:O, s:I}", "plan", json, "cpu_us",
-                                          (json_int_t)media_cpu_us())))
+    if (r >= 0 &&
+        !(*ret_body = json_pack("{s:O, s:I}", "plan", json, "cpu_us", (json_int_t)media_cpu_us())))
         r = lathe_error_nomem(err);
     json_decref(json);
     lathe_plan_finish(&plan);

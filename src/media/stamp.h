@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The times of the joined stream: presentation times as the chunks reported them, decoding times made
- * from one reorder depth for the whole job. Containers only carried the order.
+ * The times of the joined stream: presentation times as the chunks reported them, decoding times
+ * made from one reorder depth for the whole job. Containers only carried the order.
  */
 #ifndef LATHE_MEDIA_STAMP_H
 #define LATHE_MEDIA_STAMP_H
@@ -18,13 +18,13 @@ struct media_stamp_chunk {
 };
 
 struct media_stamps {
-    int64_t *times;   /* every frame's, ascending, plan time base */
+    int64_t *times; /* every frame's, ascending, plan time base */
     uint64_t count;
     int reorder_depth;
-    int64_t lead;     /* DTS distance of the frames before the first: a frame's duration */
+    int64_t lead; /* DTS distance of the frames before the first: a frame's duration */
     struct media_stamp_chunk *chunks;
     uint32_t n_chunks;
-    int timescale;    /* of the output: the plan's, times `factor` so that players are at ease */
+    int timescale; /* of the output: the plan's, times `factor` so that players are at ease */
     int factor;
 };
 

@@ -246,9 +246,9 @@ static int finish_renditions(struct media_stretch *s, AVPacket *packet, struct l
         if (code >= 0)
             code = take_packets(s, r, packet, err);
         if (code >= 0 && r->encoder.sample.frames != s->frames)
-            code = lathe_error_set(err, -EILSEQ, LATHE_FAULT_INTERNAL,
-                                   "the encoder of %s made %u frames of %u",
-                                   s->plan->renditions[i].name, r->encoder.sample.frames, s->frames);
+            code = lathe_error_set(
+                err, -EILSEQ, LATHE_FAULT_INTERNAL, "the encoder of %s made %u frames of %u",
+                s->plan->renditions[i].name, r->encoder.sample.frames, s->frames);
         if (code >= 0 && r->mux_open)
             code = media_mux_end(&r->mux, err);
         if (code < 0)
@@ -320,7 +320,7 @@ int media_stretch_run(struct media_stretch *s, struct lathe_error *err)
         return lathe_error_nomem(err);
     }
     int r = media_decoder_open(&s->source, s->source_path, s->plan, s->index, s->first_packet,
-                               s->linear, err);
+                               s->start, s->linear, err);
     for (int i = 0; i < s->plan->n_renditions && r >= 0; i++)
         r = open_rendition(s, i, err);
     if (r >= 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The core of pilots and chunks: decode one stretch of the source once, and filter and encode it for
- * every rendition.
+ * The core of pilots and chunks: decode one stretch of the source once, and filter and encode it
+ * for every rendition.
  */
 #ifndef LATHE_MEDIA_STRETCH_H
 #define LATHE_MEDIA_STRETCH_H
@@ -18,10 +18,10 @@ struct media_stretch {
     const struct media_index *index;
     const char *source_path;
     uint32_t first_packet;
-    int64_t start, end;                   /* owns start <= time < end */
-    uint32_t max_frames;                  /* 0 = all */
+    int64_t start, end;  /* owns start <= time < end */
+    uint32_t max_frames; /* 0 = all */
     struct lathe_rate rates[LATHE_RENDITIONS_MAX];
-    char *const *out_paths;               /* one a rendition; NULL: bytes are only counted */
+    char *const *out_paths; /* one a rendition; NULL: bytes are only counted */
     bool linear;
     lathe_media_progress progress;
     void *opaque;
@@ -29,10 +29,10 @@ struct media_stretch {
     /* what came of it */
     uint32_t frames;
     int64_t first_time, last_time, last_duration;
-    char head_hash[40], tail_hash[40];    /* tail: of the picture after the last one; "" none */
+    char head_hash[40], tail_hash[40]; /* tail: of the picture after the last one; "" none */
     char decoder[64], filter[256], encoder[64], encoder_options[1024];
     struct lathe_rate_sample samples[LATHE_RENDITIONS_MAX];
-    uint64_t damaged;                     /* concealed errors and missing frames */
+    uint64_t damaged; /* concealed errors and missing frames */
 
     /* while it runs */
     struct media_decoder source;
@@ -42,7 +42,7 @@ struct media_stretch {
         struct media_mux mux;
         bool filter_open, encoder_open, mux_open;
     } renditions[LATHE_RENDITIONS_MAX];
-    double *cost;                         /* cumulative, per own frame */
+    double *cost; /* cumulative, per own frame */
     uint32_t n_cost;
 };
 

@@ -20,5 +20,4 @@ void media_task_finish(struct media_task *task);
 /* Reads a plan file. */
 int media_plan_read(const char *path, struct lathe_plan *ret, struct lathe_error *err);
 
-
 #endif

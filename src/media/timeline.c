@@ -39,8 +39,8 @@ static bool is_jump(int64_t delta_us, int64_t ahead_us, int64_t back_us)
 
 static int add_epoch(struct media_timeline *timeline, int64_t offset_us)
 {
-    int64_t *offsets = av_realloc_array(timeline->offsets_us, timeline->n_epochs + 1,
-                                        sizeof(*offsets));
+    int64_t *offsets =
+        av_realloc_array(timeline->offsets_us, timeline->n_epochs + 1, sizeof(*offsets));
     if (!offsets)
         return -ENOMEM;
     offsets[timeline->n_epochs++] = offset_us;
@@ -78,10 +78,10 @@ int media_timeline_heal(struct media_timeline *timeline, const AVStream *stream,
         }
     }
     const int64_t offset_us = timeline->offsets_us[s->epoch];
-    s->next_us = raw_us + offset_us +
-                 (packet->duration > 0
-                      ? av_rescale_q(packet->duration, stream->time_base, AV_TIME_BASE_Q)
-                      : 0);
+    s->next_us =
+        raw_us + offset_us +
+        (packet->duration > 0 ? av_rescale_q(packet->duration, stream->time_base, AV_TIME_BASE_Q)
+                              : 0);
     const int64_t offset = av_rescale_q(offset_us, AV_TIME_BASE_Q, stream->time_base);
     if (packet->pts != AV_NOPTS_VALUE)
         packet->pts += offset;

@@ -14,15 +14,15 @@
 #include <stdbool.h>
 
 struct media_timeline {
-    bool active;            /* the format allows discontinuities */
-    int64_t *offsets_us;    /* of each epoch; [0] = 0 */
+    bool active;         /* the format allows discontinuities */
+    int64_t *offsets_us; /* of each epoch; [0] = 0 */
     unsigned n_epochs;
     struct media_timeline_stream {
         unsigned epoch;
-        int64_t next_us;    /* healed DTS expected next; INT64_MIN before the first packet */
-    } *streams;
+        int64_t next_us; /* healed DTS expected next; INT64_MIN before the first packet */
+    } * streams;
     unsigned n_streams;
-    unsigned jumps;         /* healed so far */
+    unsigned jumps; /* healed so far */
 };
 
 int media_timeline_init(struct media_timeline *timeline, const AVFormatContext *format);

@@ -18,11 +18,11 @@ struct gate {
     AVCodecContext *decoder;
     AVFrame *frame;
     uint64_t video, decoded, fed;
-    uint32_t chunk;          /* that packet `video` belongs to */
+    uint32_t chunk; /* that packet `video` belongs to */
     uint64_t chunk_begin;
     int64_t last_dts;
     uint64_t audio[LATHE_AUDIO_MAX];
-    bool *seen;              /* which times came */
+    bool *seen; /* which times came */
 };
 
 static int refuse(const struct gate *g, struct lathe_error *err, const char *what)
@@ -184,8 +184,7 @@ int media_verify(const char *path, const struct media_stamps *stamps, const stru
     else
         r = check_layout(&source, err);
     if (r >= 0) {
-        const AVCodec *codec =
-            avcodec_find_decoder(source.format->streams[0]->codecpar->codec_id);
+        const AVCodec *codec = avcodec_find_decoder(source.format->streams[0]->codecpar->codec_id);
         g.decoder = codec ? avcodec_alloc_context3(codec) : NULL;
         if (!g.decoder ||
             avcodec_parameters_to_context(g.decoder, source.format->streams[0]->codecpar) < 0)
@@ -194,8 +193,8 @@ int media_verify(const char *path, const struct media_stamps *stamps, const stru
     if (r >= 0) {
         g.decoder->thread_count = 1;
         if (avcodec_open2(g.decoder, NULL, NULL) < 0)
-            r = lathe_error_set(err, -ENOSYS, LATHE_FAULT_CONFIG, "no decoder for %s in this FFmpeg",
-                                lathe_codec_name(plan->codec));
+            r = lathe_error_set(err, -ENOSYS, LATHE_FAULT_CONFIG,
+                                "no decoder for %s in this FFmpeg", lathe_codec_name(plan->codec));
     }
     if (r >= 0)
         r = read_packets(&g, &source, err);
