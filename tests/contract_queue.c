@@ -120,6 +120,9 @@ static void test_release(void **state)
     done(queue, &first);
     assert_int_equal(lathe_queue_release(queue, &first, 0, NULL), 0);
     assert_int_equal(take(queue, LATHE_TOPIC_CHUNKS, 0, &third), 0);
+    assert_int_equal(lathe_queue_release(queue, &second, 0, NULL), 0);
+    lathe_message_clear(&second);
+    assert_int_equal(take(queue, LATHE_TOPIC_CHUNKS, 1000, &second), 1);
     assert_int_equal(lathe_queue_release(queue, &second, 3600000, NULL), 0);
     assert_int_equal(take(queue, LATHE_TOPIC_CHUNKS, 0, &third), 0); /* an hour is not over */
     lathe_message_clear(&first);

@@ -111,19 +111,6 @@ static bool can_move(const struct dir_store *st, const char *path, const struct 
            root.st_dev == source->st_dev;
 }
 
-/* Renames without replacing; some file systems only know how to link. */
-static int rename_if_absent(int from_fd, const char *from, int to_fd, const char *to)
-{
-    if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -errno;
-    if (linkat(from_fd, from, to_fd, to, 0) < 0)
-        return -errno;
-    unlinkat(from_fd, from, 0);
-    return 0;
-}
-
 /* Under the commit lock. Returns the folder, still to be synced, or a negative errno. */
 static int commit_object(struct dir_store *st, const char *key, const struct incoming *in,
                          const struct lathe_store_meta *meta, unsigned flags)
@@ -140,9 +127,7 @@ static int commit_object(struct dir_store *st, const char *key, const struct inc
     if (r == 0)
         r = dir_meta_write(st, key, &in->st, meta);
     if (r == 0) {
-        if (flags & LATHE_STORE_IF_ABSENT)
-            r = rename_if_absent(in->at_fd, in->name, parent, leaf);
-        else if (renameat(in->at_fd, in->name, parent, leaf) < 0)
+        if (renameat(in->at_fd, in->name, parent, leaf) < 0)
             r = -errno;
         if (r < 0)
             dir_meta_remove(st, key, in->st.st_ino);
