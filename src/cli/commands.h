@@ -16,7 +16,7 @@ int lathe_cli_probe(const struct lathe_settings *settings);
 /* Fired by SIGINT, SIGTERM and SIGHUP; made by main(). */
 extern struct lathe_cancel *lathe_cli_cancel;
 
-/* "lathe: what", then the hint, on stderr. Returns the exit code. */
+/* One line on stderr: what went wrong, and what to do about it. Returns the exit code. */
 int lathe_cli_complain(const struct lathe_error *err);
 
 #endif

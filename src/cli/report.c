@@ -18,9 +18,10 @@ struct lathe_cancel *lathe_cli_cancel;
 
 int lathe_cli_complain(const struct lathe_error *err)
 {
-    fprintf(stderr, "lathe: %s\n", err->what);
     if (err->hint[0])
-        fprintf(stderr, "  hint: %s\n", err->hint);
+        fprintf(stderr, "lathe: %s (%s)\n", err->what, err->hint);
+    else
+        fprintf(stderr, "lathe: %s\n", err->what);
     return lathe_error_exit_code(err);
 }
 

@@ -211,6 +211,16 @@ static int tell(struct run *run, const struct lathe_error *err)
     return lathe_cli_complain(err);
 }
 
+/* What only this command knows to say. */
+static void advise(const struct run *run, struct lathe_error *err)
+{
+    if (err->fault == LATHE_FAULT_INTERRUPTED && run->settings->work)
+        lathe_error_hint(err, "the same command resumes");
+    else if ((err->code == -ENOSPC || err->code == -EDQUOT) && !err->hint[0])
+        lathe_error_hint(err, "free some space, or let %s name a folder with more of it",
+                         run->settings->work ? "--work" : "LATHE_SCRATCH");
+}
+
 int lathe_cli_run(const struct lathe_settings *settings)
 {
     struct run run = {
@@ -220,8 +230,8 @@ int lathe_cli_run(const struct lathe_settings *settings)
     int r = check(&run, &err);
     if (r == 0)
         r = transcode(&run, &err);
-    if (r < 0 && err.fault == LATHE_FAULT_INTERRUPTED && settings->work)
-        lathe_error_hint(&err, "the same command resumes");
+    if (r < 0)
+        advise(&run, &err);
     r = tell(&run, &err);
     finish(&run);
     return r;

@@ -100,6 +100,10 @@ int lathe_flow_summary(const struct lathe_plan *plan, json_t *const *chunks, con
     }
     if (ok)
         ok = add_new(warnings, json_object_get(audio, "warnings")) == 0;
+    if (ok && concealed > 0)
+        ok = json_array_append_new(
+                 warnings, json_sprintf("damage in the source was concealed in %lld place%s",
+                                        (long long)concealed, concealed == 1 ? "" : "s")) == 0;
     const char *encoder = common_encoder(plan, chunks);
     for (int i = 0; ok && i < plan->n_renditions; i++)
         ok = json_array_append_new(

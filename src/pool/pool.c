@@ -421,7 +421,8 @@ int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
     lathe_report_finish(&watch.report);
     if (r == -EPROTO)
         lathe_error_prefix(&why, "lathe-slot broke the protocol");
-    if (r < 0 && why.fault != LATHE_FAULT_INTERRUPTED)
+    /* Of a bad source it matters where it is bad, not who noticed. */
+    if (r < 0 && why.fault != LATHE_FAULT_INTERRUPTED && why.fault != LATHE_FAULT_INPUT)
         lathe_error_prefix(&why, "%s", label);
     if (r < 0 && err)
         *err = why;
