@@ -617,6 +617,15 @@ static void test_dir_full_disk(void **state)
     free(large);
 }
 
+/* Also after a failed test: a folder with something mounted in it cannot be removed. */
+static int unmount_and_teardown(void **state)
+{
+    _cleanup_free_ char *mount_point = lathe_format("%s/disk", contract.folder);
+    if (mount_point)
+        umount2(mount_point, MNT_DETACH);
+    return contract_teardown(state);
+}
+
 int main(int argc, char **argv)
 {
     contract_init(argc, argv, "dir", "store");
@@ -632,7 +641,7 @@ int main(int argc, char **argv)
         TEST(test_dir_leftovers_are_swept),
         TEST(test_dir_links_and_reserved_names),
         TEST(test_dir_no_room),
-        TEST(test_dir_full_disk),
+        cmocka_unit_test_setup_teardown(test_dir_full_disk, contract_setup, unmount_and_teardown),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
