@@ -36,6 +36,27 @@ def probe(path, *arguments):
     return json.loads(done.stdout)
 
 
+def packets(path, fields="pts_time,flags"):
+    """Of the video, in the order of the file."""
+    return probe(path, "-select_streams", "v:0", "-show_packets", "-show_entries",
+                 f"packet={fields}")["packets"]
+
+
+def key_frames(path):
+    """(number of the packet, time) of each."""
+    return [(number, float(packet["pts_time"])) for number, packet in enumerate(packets(path))
+            if "K" in packet["flags"] and "pts_time" in packet]
+
+
+def shorten(source, seconds, target):
+    """Copies the start of a file, up to the key frame nearest to `seconds`: a cut in the middle of a
+    group would leave holes between reordered frames."""
+    number, time = min(key_frames(source)[1:] or [(1 << 30, seconds)],
+                       key=lambda key: abs(key[1] - seconds))
+    subprocess.run([*QUIET, "-i", source, "-t", f"{time + 0.1:.3f}", "-map", "0:v:0", "-map", "0:a?",
+                    "-frames:v", str(number), "-c", "copy", target], check=True)
+
+
 class Setup:
     def __init__(self, source, work, lathe, arguments):
         self.source, self.work, self.lathe = source, work, lathe
@@ -47,11 +68,12 @@ class Setup:
                        "stream=width,height,avg_frame_rate,codec_name:format=duration,size")
         self.video, self.format = stream["streams"][0], stream["format"]
         self.duration = float(self.format["duration"])
+        self.frames = len(packets(source))
         self.contenders = {
             "A": [[self.ffmpeg(self.renditions, self.folder("A"))]],
             "B": self.two_pass(self.renditions, self.folder("B")),
             "L": [self.limit()],
-            "Lathe": [[lathe, "run", source, "-o", self.lathe_target(), *self.lathe_options()]],
+            "Lathe": [[[lathe, "run", source, "-o", self.lathe_target(), *self.lathe_options()]]],
         }
 
     def folder(self, name):
@@ -88,15 +110,19 @@ class Setup:
         command = [*QUIET, "-i", self.source]
         sound = ["-an"] if sink else ["-c:a", "aac"]
         if len(renditions) == 1:
-            command += ["-vf", renditions[0].scale, *self.rate(renditions[0], kbps), *extra, *sound]
+            command += ["-vf", renditions[0].scale, *self.rate(renditions[0], kbps),
+                        *self.named(extra, renditions[0]), *sound]
             return command + (sink or [self.file(folder, renditions[0])])
         command += ["-filter_complex", self.split(renditions)]
         for number, rendition in enumerate(renditions):
             command += ["-map", f"[v{number}]", *([] if sink else ["-map", "0:a?"]),
-                        *self.rate(rendition, kbps), *[word.replace("@", rendition.name)
-                                                       for word in extra], *sound]
+                        *self.rate(rendition, kbps), *self.named(extra, rendition), *sound]
             command += sink or [self.file(folder, rendition)]
         return command
+
+    @staticmethod
+    def named(words, rendition):
+        return [word.replace("@", rendition.name) for word in words]
 
     @staticmethod
     def split(renditions):
@@ -107,12 +133,13 @@ class Setup:
     def two_pass(self, renditions, folder, kbps=None):
         steps = []
         for number in ("1", "2"):
-            if self.codec == "h264":
+            if self.codec == "hevc":
+                extra = ["-x265-params", f"pass={number}:stats=log-@"]
+            elif len(renditions) == 1:
                 extra = ["-pass", number, "-passlogfile", "log-@"]
             else:
-                extra = ["-x265-params", f"pass={number}:stats=log-@"]
-            if len(renditions) == 1:
-                extra = [word.replace("@", renditions[0].name) for word in extra]
+                # ffmpeg numbers log files by streams, and the passes have different ones.
+                extra = ["-pass", number, "-x264-params", "stats=log-@"]
             sink = ["-f", "null", "/dev/null"] if number == "1" else None
             steps.append([self.ffmpeg(renditions, folder, kbps, extra, sink)])
         return steps
@@ -120,9 +147,7 @@ class Setup:
     def limit(self):
         """One single-threaded command a core, cut at key frames so that no decoding is wasted."""
         count = len(os.sched_getaffinity(0))
-        keys = [float(packet["pts_time"]) for packet in probe(
-            self.source, "-select_streams", "v:0", "-show_packets", "-show_entries",
-            "packet=pts_time,flags")["packets"] if "K" in packet["flags"] and "pts_time" in packet]
+        keys = [time for _, time in key_frames(self.source)]
         cuts = [0.0]
         for part in range(1, count):
             nearest = min(keys, key=lambda key: abs(key - self.duration * part / count))
@@ -149,7 +174,7 @@ class Setup:
         return commands
 
     def describe_input(self):
-        return {"name": os.path.basename(self.source), "seconds": self.duration,
+        return {"name": os.path.basename(self.source), "seconds": self.duration, "frames": self.frames,
                 "bytes": int(self.format["size"]), "codec": self.video["codec_name"],
                 "width": self.video["width"], "height": self.video["height"],
                 "rate": self.video["avg_frame_rate"]}

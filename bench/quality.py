@@ -10,7 +10,7 @@ import math
 import os
 import subprocess
 
-from commands import probe
+import commands
 import process
 
 JOIN_RADIUS = 5  # frames on each side
@@ -27,9 +27,9 @@ def compare(setup, path, rendition, folder):
     count = "settb=1/1000,setpts=N"
     graph = (f"[0:v:0]{count},split[a][b];[1:v:0]{rendition.scale},{count},split[c][d];"
              f"[a][c]ssim=stats_file=ssim.log[s];[b][d]psnr=stats_file=psnr.log[p]")
+    null = ["-fps_mode", "passthrough", "-enc_time_base", "1/1000", "-f", "null", "-"]
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", path, "-i", setup.source,
-                    "-filter_complex", graph, "-map", "[s]", "-fps_mode", "passthrough", "-f", "null",
-                    "-", "-map", "[p]", "-fps_mode", "passthrough", "-f", "null", "-"],
+                    "-filter_complex", graph, "-map", "[s]", *null, "-map", "[p]", *null],
                    cwd=folder, check=True)
     with open(os.path.join(folder, "ssim.log"), encoding="ascii") as file:
         ssim = [float(_fields(line)["All"]) for line in file]
@@ -39,8 +39,7 @@ def compare(setup, path, rendition, folder):
 
 
 def assess_file(setup, path, rendition, folder):
-    packets = probe(path, "-select_streams", "v:0", "-show_packets", "-show_entries",
-                    "packet=size,flags")["packets"]
+    packets = commands.packets(path, "size,flags")
     video_bytes = sum(int(packet["size"]) for packet in packets)
     ssim, error = compare(setup, path, rendition, folder)
     worst = sorted(ssim)[:max(1, len(ssim) // 100)]

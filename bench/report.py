@@ -42,7 +42,8 @@ def targets(data):
         one, two = _equal(outputs, "A"), _equal(outputs, "B")
         wish = data["kbps"][rendition]
         found += [
-            _target(f"{rendition}: frames", ours["frames"], one["frames"], False, "{:.0f}"),
+            _target(f"{rendition}: frames missing or too many", abs(ours["frames"] - data["input"]["frames"]), 0,
+                    form="{:.0f}"),
             _target(f"{rendition}: SSIM against one pass", ours["ssim"], one["ssim"], False,
                     "{:.5f}"),
             _target(f"{rendition}: PSNR against one pass", ours["psnr"], one["psnr"], False,
@@ -98,6 +99,10 @@ def markdown(data):
              f"load before: {host['load_before']:.2f}.", "", *_time_table(data)]
     for rendition, outputs in data["outputs"].items():
         lines += ["", f"## {rendition}", "", *_picture_table(outputs)]
+        odd = [name for name, v in outputs.items() if v["frames"] != clip["frames"]]
+        if odd:
+            lines += ["", f"The input has {clip['frames']} frames: the pictures of {', '.join(odd)} are "
+                      "compared with wrong ones and mean nothing."]
     lines += ["", f"Joins at frames: {', '.join(map(str, data['joins'])) or 'none'}. "
               "Medians over rounds; ratios are medians of ratios within a round. \"Lost\": SSIM of the "
               "10 frames around, below that of the 50 further off.", "", "## Targets", ""]
