@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A fake lathe-slot, called what it is: it speaks the real protocol, makes up its results, and
+ * misbehaves on request, so that the parent's side is tested without media and without luck.
+ *
+ *   LATHE_SLOT_FAKE      faults, separated by blanks: VERB:INDEX:FAULT[:TIMES]; INDEX may be "*"
+ *   LATHE_SLOT_FAKE_DIR  orders are written to "log" here; attempts that faulted are counted here
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "lathe/base.h"
+#include "lathe/slot.h"
+
+#define CHUNKS 4
+#define CHUNK_FRAMES 25
+
+extern char **environ;
+static const char fake_sha256[] =
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+static void must(bool ok)
+{
+    if (!ok) {
+        fprintf(stderr, "fake slot: something that cannot fail has failed: %s\n", strerror(errno));
+        _exit(99);
+    }
+}
+
+static void sleep_ms(int ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+    nanosleep(&t, NULL);
+}
+
+static void send_json(json_t *json)
+{
+    must(json != NULL);
+    if (lathe_wire_write(LATHE_SLOT_FD, json) < 0)
+        _exit(0); /* the parent is gone */
+    json_decref(json);
+}
+
+static void send_raw(const void *data, size_t size)
+{
+    must(write(LATHE_SLOT_FD, data, size) == (ssize_t)size);
+}
+
+static void send_progress(uint64_t frames)
+{
+    const struct lathe_progress progress = {.frames = frames, .bytes = frames * 100};
+    json_t *json = NULL;
+    must(lathe_progress_to_json(&progress, &json) == 0);
+    send_json(json);
+}
+
+static void send_body(json_t *body)
+{
+    must(body != NULL);
+    struct lathe_report report = {.ok = true, .body = body};
+    json_t *json = NULL;
+    must(lathe_report_to_json(&report, &json) == 0);
+    send_json(json);
+    lathe_report_finish(&report);
+}
+
+static void send_failure(enum lathe_fault fault)
+{
+    struct lathe_report report = {.ok = false};
+    lathe_error_set(&report.err, -EBADMSG, fault, "the fake was told to fail");
+    json_t *json = NULL;
+    must(lathe_report_to_json(&report, &json) == 0);
+    send_json(json);
+}
+
+/* --- faults --- */
+
+static void log_order(const struct lathe_order *order)
+{
+    const char *dir = getenv("LATHE_SLOT_FAKE_DIR");
+    if (!dir)
+        return;
+    char path[4096], line[64];
+    snprintf(path, sizeof path, "%s/log", dir);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    must(fd >= 0);
+    int n = snprintf(line, sizeof line, "%s %u\n", lathe_verb_name(order->verb), order->index);
+    must(write(fd, line, (size_t)n) == n);
+    close(fd);
+}
+
+/* Whether one more attempt may fault: `times` files can be made, each once. */
+static bool take_turn(const struct lathe_order *order, const char *fault, int times)
+{
+    const char *dir = getenv("LATHE_SLOT_FAKE_DIR");
+    must(dir != NULL);
+    for (int i = 0; i < times; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s.%u.%s.%d", dir, lathe_verb_name(order->verb),
+                 order->index, fault, i);
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0) {
+            close(fd);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The fault that this order gets, or "". */
+static const char *fault_for(const struct lathe_order *order)
+{
+    static char list[1024];
+    static char found[32];
+    snprintf(list, sizeof list, "%s", getenv("LATHE_SLOT_FAKE") ? getenv("LATHE_SLOT_FAKE") : "");
+    char *state = NULL;
+    for (char *one = strtok_r(list, " ", &state); one; one = strtok_r(NULL, " ", &state)) {
+        char verb[16], index[16], number[16];
+        int times = 0;
+        int n = sscanf(one, "%15[^:]:%15[^:]:%31[^:]:%d", verb, index, found, &times);
+        must(n >= 3);
+        snprintf(number, sizeof number, "%u", order->index);
+        if (strcmp(verb, lathe_verb_name(order->verb)) != 0 ||
+            (strcmp(index, "*") != 0 && strcmp(index, number) != 0))
+            continue;
+        if (n < 4 || take_turn(order, found, times))
+            return found;
+    }
+    return "";
+}
+
+/* Faults after which no report follows, or not only one. */
+static void misbehave(const char *fault)
+{
+    const unsigned char huge[4] = {0xff, 0xff, 0xff, 0xff};
+    const unsigned char half[6] = {100, 0, 0, 0, '{', '"'};
+    const unsigned char garbage[9] = {5, 0, 0, 0, '{', '[', 'n', 'o', '}'};
+    const unsigned char shape[13] = {9, 0, 0, 0, '{', '"', 't', '"', ':', '"', 'x', '"', '}'};
+    if (strcmp(fault, "crash") == 0) {
+        fprintf(stderr, "first line\nthe fake says why\n");
+        raise(SIGSEGV);
+    } else if (strcmp(fault, "exit") == 0) {
+        _exit(3);
+    } else if (strcmp(fault, "oversize") == 0) {
+        send_raw(huge, sizeof huge);
+    } else if (strcmp(fault, "garbage") == 0) {
+        send_raw(garbage, sizeof garbage);
+    } else if (strcmp(fault, "shape") == 0) {
+        send_raw(shape, sizeof shape);
+    } else if (strcmp(fault, "half") == 0) {
+        send_raw(half, sizeof half);
+        _exit(0);
+    } else if (strcmp(fault, "stop") == 0) {
+        raise(SIGSTOP);
+    } else if (strcmp(fault, "standing") == 0) {
+        for (;;) { /* alive, talkative, and not getting anywhere */
+            send_progress(7);
+            sleep_ms(50);
+        }
+    } else if (strcmp(fault, "close") == 0) {
+        close(LATHE_SLOT_FD);
+    } else {
+        return;
+    }
+    for (;;)
+        pause();
+}
+
+/* --- results --- */
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    must(f && fputs(text, f) != EOF && fclose(f) != EOF);
+}
+
+static json_t *rate_sample(void)
+{
+    const struct lathe_rate_sample sample = {.frames = CHUNK_FRAMES,
+                                             .key_frames = 1,
+                                             .key_bytes = 5000,
+                                             .other_bytes = 20000,
+                                             .quality = 23};
+    json_t *json = NULL;
+    must(lathe_rate_sample_to_json(&sample, &json) == 0);
+    return json;
+}
+
+static json_t *split(const struct lathe_order *order)
+{
+    struct lathe_plan plan;
+    lathe_plan_init(&plan);
+    snprintf(plan.job_id, sizeof plan.job_id, "%s", order->job->id);
+    strcpy(plan.source_identity, "1-fake");
+    strcpy(plan.container, "fake");
+    strcpy(plan.video_codec, "fake");
+    strcpy(plan.source_pix_fmt, "yuv420p");
+    plan.source_width = 320;
+    plan.source_height = 240;
+    plan.time_base = (struct lathe_rational){1, 25};
+    plan.frame_rate = (struct lathe_rational){25, 1};
+    plan.duration = CHUNKS * CHUNK_FRAMES;
+    plan.frames = CHUNKS * CHUNK_FRAMES;
+    plan.codec = order->job->codec;
+    plan.preset = order->job->preset;
+    plan.encoder_threads = 1;
+    plan.passes = 1;
+    plan.gop_seconds = 1;
+    plan.rate_lag = 3;
+    plan.n_renditions = order->job->n_renditions;
+    for (int i = 0; i < plan.n_renditions; i++) {
+        struct lathe_plan_rendition *r = &plan.renditions[i];
+        snprintf(r->name, sizeof r->name, "%s", order->job->renditions[i].name);
+        r->width = 320;
+        r->height = 240;
+        r->sar = (struct lathe_rational){1, 1};
+        r->bitrate_kbps = order->job->renditions[i].bitrate_kbps;
+        r->maxrate_kbps = order->job->renditions[i].maxrate_kbps;
+        r->bufsize_kbit = order->job->renditions[i].bufsize_kbit;
+        r->quality = -1;
+        strcpy(r->pix_fmt, "yuv420p");
+    }
+    plan.n_audio = 1;
+    plan.audio[0] = (struct lathe_plan_audio){
+        .stream = 1, .language = "und", .sample_rate = 48000, .channels = 2, .bitrate_kbps = 128};
+    plan.n_pilots = 2;
+    plan.pilots = calloc(plan.n_pilots, sizeof *plan.pilots);
+    plan.n_chunks = CHUNKS;
+    plan.chunks = calloc(plan.n_chunks, sizeof *plan.chunks);
+    must(plan.pilots && plan.chunks);
+    for (uint32_t i = 0; i < plan.n_pilots; i++)
+        plan.pilots[i] = (struct lathe_plan_pilot){i * 50, i * 50, 12, 1200};
+    for (uint32_t i = 0; i < CHUNKS; i++)
+        plan.chunks[i] = (struct lathe_plan_chunk){
+            i * CHUNK_FRAMES, i + 1 < CHUNKS ? (i + 1) * CHUNK_FRAMES : INT64_MAX, i * CHUNK_FRAMES,
+            CHUNK_FRAMES, 2500};
+    json_t *json = NULL;
+    must(lathe_plan_to_json(&plan, &json) == 0);
+    must(json_dump_file(json, order->plan_path, JSON_COMPACT) == 0);
+    write_file(order->index_path, "a fake index");
+    lathe_plan_finish(&plan);
+    return json_pack("{s:o}", "plan", json);
+}
+
+static json_t *pilot(const struct lathe_order *order)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < LATHE_RENDITIONS_MAX && order->rates[i].quality > 0; i++)
+        json_array_append_new(list, rate_sample());
+    return json_pack("{s:o}", "renditions", list);
+}
+
+static json_t *chunk(const struct lathe_order *order, const char *fault)
+{
+    char text[64], head[32], tail[32];
+    json_t *list = json_array();
+    for (int i = 0; i < LATHE_RENDITIONS_MAX && order->out_paths[i]; i++) {
+        snprintf(text, sizeof text, "[chunk %u %.3f]", order->index, order->rates[i].quality);
+        write_file(order->out_paths[i], text);
+        size_t bytes = strlen(text) + (strcmp(fault, "short") == 0);
+        json_array_append_new(list, json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes,
+                                              "sha256", fake_sha256, "rate", rate_sample()));
+    }
+    snprintf(head, sizeof head, strcmp(fault, "seam") == 0 ? "other %u" : "picture %u",
+             order->index);
+    snprintf(tail, sizeof tail, "picture %u", order->index + 1);
+    return json_pack("{s:i, s:i, s:i, s:i, s:s, s:o, s:s, s:s, s:s, s:i, s:[], s:o}", "frames",
+                     CHUNK_FRAMES, "first_time", (int)order->index * CHUNK_FRAMES, "last_time",
+                     (int)(order->index + 1) * CHUNK_FRAMES - 1, "last_duration", 1, "head_hash",
+                     head, "tail_hash", order->index + 1 < CHUNKS ? json_string(tail) : json_null(),
+                     "decoder", "fake", "scaler", "fake", "encoder", "fake", "concealed", 0,
+                     "warnings", "renditions", list);
+}
+
+static json_t *audio(const struct lathe_order *order)
+{
+    write_file(order->out_paths[0], "[audio]");
+    return json_pack("{s:[], s:i, s:s, s:[]}", "tracks", "bytes", 7, "sha256", fake_sha256,
+                     "warnings");
+}
+
+static json_t *merge(const struct lathe_order *order, const char *fault)
+{
+    FILE *out = fopen(order->out_paths[0], "w");
+    must(out != NULL);
+    uint64_t frames = strcmp(fault, "miscount") == 0;
+    json_int_t bytes = 0;
+    for (uint32_t i = 0; i <= order->n_inputs; i++) {
+        const char *path = i < order->n_inputs ? order->inputs[i].path : order->audio_path;
+        char *text = NULL;
+        size_t size = 0;
+        must(path && lathe_read_file(path, 1000, &text, &size, NULL) == 0);
+        must(fwrite(text, 1, size, out) == size);
+        free(text);
+        bytes += (json_int_t)size;
+        frames += i < order->n_inputs ? order->inputs[i].frames : 0;
+    }
+    must(fclose(out) != EOF);
+    return json_pack("{s:I, s:i, s:I, s:s, s:[]}", "frames", (json_int_t)frames, "duration_us",
+                     4000000, "bytes", bytes, "sha256", fake_sha256, "warnings");
+}
+
+/* What the parent let through: names of the environment, number of open descriptors. */
+static json_t *inspect(void)
+{
+    json_t *names = json_array();
+    for (char **e = environ; *e; e++)
+        json_array_append_new(names, json_stringn(*e, strcspn(*e, "=")));
+    int open_fds = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        open_fds += fcntl(fd, F_GETFD) >= 0;
+    return json_pack("{s:{s:i}, s:o, s:i, s:b}", "video", "short_side", 240, "environment", names,
+                     "descriptors", open_fds, "leads_group", getpgrp() == getpid());
+}
+
+static void serve(const struct lathe_order *order)
+{
+    const char *fault = fault_for(order);
+    log_order(order);
+    if (strcmp(fault, "silent") == 0)
+        for (;;)
+            pause();
+    send_progress(1);
+    misbehave(fault);
+    if (strcmp(fault, "slow") == 0)
+        for (uint64_t i = 2; i < 8; i++) {
+            sleep_ms(200);
+            send_progress(i);
+        }
+    if (strcmp(fault, "long") == 0)
+        for (uint64_t i = 2; i < 200; i++) {
+            sleep_ms(50);
+            send_progress(i);
+        }
+    if (strcmp(fault, "input") == 0 || strcmp(fault, "internal") == 0) {
+        send_failure(lathe_fault_from_name(fault));
+        return;
+    }
+    switch (order->verb) {
+    case LATHE_VERB_SPLIT:
+        send_body(split(order));
+        break;
+    case LATHE_VERB_PILOT:
+        send_body(pilot(order));
+        break;
+    case LATHE_VERB_CHUNK:
+        send_body(chunk(order, fault));
+        break;
+    case LATHE_VERB_AUDIO:
+        send_body(audio(order));
+        break;
+    case LATHE_VERB_MERGE:
+        send_body(merge(order, fault));
+        break;
+    default:
+        send_body(inspect());
+        break;
+    }
+    if (strcmp(fault, "twice") == 0)
+        send_body(inspect());
+    if (strcmp(fault, "linger") == 0) /* does not end when it should */
+        for (;;)
+            pause();
+    if (strcmp(fault, "exit-after") == 0)
+        _exit(4);
+}
+
+int main(void)
+{
+    if (getenv("LATHE_SLOT_FAKE") && strcmp(getenv("LATHE_SLOT_FAKE"), "deaf") == 0)
+        for (;;) /* never reads its order */
+            pause();
+    for (;;) {
+        json_t *json = NULL;
+        int r = lathe_wire_read(LATHE_SLOT_FD, &json, NULL);
+        if (r == 0)
+            return 0;
+        must(r == 1);
+        struct lathe_order order;
+        must(lathe_order_from_json(json, &order, NULL) == 0);
+        json_decref(json);
+        serve(&order);
+        lathe_order_finish(&order);
+    }
+}
