@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A job's life on the embedded drivers with a fake slot: what is retried, how often, and what a
+ * failure leaves. Run as: unit_flow FAKE_SLOT
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "lathe/agent.h"
+#include "lathe/base.h"
+
+static const char *fake_slot;
+
+struct bench {
+    char *folder;
+    struct lathe_agent *agent;
+    struct lathe_job job;
+    struct lathe_cancel *cancel;
+};
+
+static char *inside(const struct bench *b, const char *name)
+{
+    char *path = lathe_format("%s/%s", b->folder, name);
+    assert_non_null(path);
+    return path;
+}
+
+static struct bench *open_bench(void **state, const char *faults)
+{
+    struct bench *b = *state;
+    setenv("LATHE_SLOT_FAKE", faults, 1);
+    setenv("LATHE_SLOT_FAKE_DIR", b->folder, 1);
+    _cleanup_free_ char *queue = inside(b, "queue.db"), *db = inside(b, "state.db");
+    _cleanup_free_ char *store = inside(b, "store"), *tmp = inside(b, "tmp");
+    const struct lathe_agent_options options = {
+        .queue_driver = "sqlite",
+        .queue_location = queue,
+        .state_driver = "sqlite",
+        .state_location = db,
+        .store_driver = "dir",
+        .store_location = store,
+        .scratch_dir = tmp,
+        .slot_path = fake_slot,
+        .slots = 3,
+        .only_host = true,
+        .cancel = b->cancel,
+    };
+    struct lathe_error err = {0};
+    if (lathe_agent_open(&options, &b->agent, &err) < 0)
+        fail_msg("%s", err.what);
+    lathe_job_init(&b->job);
+    strcpy(b->job.id, "job-1");
+    b->job.source_key = strdup("/source.mp4");
+    b->job.source_is_local = true;
+    assert_int_equal(lathe_job_add_rendition(&b->job, "240p", NULL), 0);
+    assert_int_equal(lathe_job_add_rendition(&b->job, "120p", NULL), 0);
+    assert_int_equal(lathe_job_validate(&b->job, NULL), 0);
+    return b;
+}
+
+static int run_job(struct bench *b, struct lathe_error *err)
+{
+    assert_int_equal(lathe_flow_submit(lathe_agent_flow(b->agent), &b->job, NULL), 0);
+    return lathe_agent_run(b->agent, b->job.id, NULL, NULL, err);
+}
+
+/* How often the log has `line`. */
+static int logged(struct bench *b, const char *line)
+{
+    _cleanup_free_ char *path = inside(b, "log"), *text = NULL;
+    size_t size;
+    if (lathe_read_file(path, 1 << 20, &text, &size, NULL) < 0)
+        return 0;
+    int n = 0;
+    char *save = NULL;
+    for (char *at = strtok_r(text, "\n", &save); at; at = strtok_r(NULL, "\n", &save))
+        n += strcmp(at, line) == 0;
+    return n;
+}
+
+static void expect_status(struct bench *b, enum lathe_job_status status, json_t **ret_result)
+{
+    struct lathe_job_view view = {0};
+    assert_int_equal(lathe_state_get(lathe_agent_flow(b->agent)->state, b->job.id, &view, NULL), 0);
+    assert_int_equal(view.status, status);
+    if (ret_result)
+        *ret_result = json_loads(view.result, 0, NULL);
+    lathe_job_view_clear(&view);
+}
+
+static int count_object(void *opaque, const char *key, uint64_t size)
+{
+    (void)key;
+    (void)size;
+    ++*(int *)opaque;
+    return 0;
+}
+
+static int objects(struct bench *b, const char *prefix)
+{
+    int n = 0;
+    assert_int_equal(
+        lathe_store_list(lathe_agent_flow(b->agent)->store, prefix, count_object, &n, NULL), 0);
+    return n;
+}
+
+static void expect_output(struct bench *b, const char *key, const char *begin)
+{
+    _cleanup_free_ char *path = NULL, *text = NULL;
+    size_t size;
+    assert_int_equal(lathe_store_local_path(lathe_agent_flow(b->agent)->store, key, &path, NULL),
+                     0);
+    assert_int_equal(lathe_read_file(path, 10000, &text, &size, NULL), 0);
+    assert_memory_equal(text, begin, strlen(begin));
+    assert_non_null(strstr(text, "[audio]"));
+    for (int i = 0; i < 4; i++) {
+        char mark[32];
+        snprintf(mark, sizeof mark, "[chunk %d ", i);
+        assert_non_null(strstr(text, mark));
+    }
+}
+
+static void whole_job(void **state)
+{
+    struct bench *b = open_bench(state, "");
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), 0);
+    json_t *result = NULL;
+    expect_status(b, LATHE_JOB_COMPLETED, &result);
+    expect_output(b, "transcoded/job-1/output_240p.mp4", "[chunk 0 ");
+    expect_output(b, "transcoded/job-1/output_120p.mp4", "[chunk 0 ");
+    /* nothing but the results and the record stays */
+    assert_int_equal(objects(b, "transcoded/"), 2);
+    assert_int_equal(objects(b, "chunks/"), 0);
+    assert_int_equal(objects(b, "jobs/"), 1);
+    const json_t *output = json_array_get(json_object_get(result, "outputs"), 0);
+    assert_int_equal(json_integer_value(json_object_get(output, "frames")), 100);
+    assert_string_equal(json_string_value(json_object_get(output, "rendition")), "240p");
+    assert_int_equal(json_array_size(json_object_get(result, "chunks")), 4);
+    json_decref(result);
+    struct lathe_agent_progress progress;
+    lathe_agent_get_progress(b->agent, &progress);
+    assert_int_equal(progress.phase, LATHE_PHASE_ENDED);
+    assert_int_equal(progress.frames_done, 100);
+    assert_int_equal(progress.chunks_done, 4);
+    assert_int_equal(progress.chunks_resumed, 0);
+    /* each order once: 1 split, 2 pilots, 1 audio, 4 chunks, 2 merges */
+    struct lathe_usage usage;
+    lathe_pool_usage(lathe_agent_flow(b->agent)->pool, &usage);
+    assert_int_equal(usage.children, 10);
+    /* publishing again changes nothing */
+    assert_int_equal(lathe_flow_publish(lathe_agent_flow(b->agent), "job-1", NULL), 0);
+    assert_int_equal(objects(b, "transcoded/"), 2);
+}
+
+/* Each kind of step may crash twice and lie once, and the job still ends well. */
+static void faults_are_survived(void **state)
+{
+    struct bench *b =
+        open_bench(state, "split:0:crash:2 pilot:1:garbage:2 audio:0:exit:2 chunk:2:crash:2 "
+                          "chunk:3:short:1 merge:0:crash:1 merge:1:miscount:1");
+    struct lathe_error err = {0};
+    if (run_job(b, &err) < 0)
+        fail_msg("%s", err.what);
+    json_t *result = NULL;
+    expect_status(b, LATHE_JOB_COMPLETED, &result);
+    expect_output(b, "transcoded/job-1/output_240p.mp4", "[chunk 0 ");
+    expect_output(b, "transcoded/job-1/output_120p.mp4", "[chunk 0 ");
+    const json_t *chunks = json_object_get(result, "chunks");
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(chunks, 2), "attempts")), 3);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(chunks, 0), "attempts")), 1);
+    json_decref(result);
+    assert_int_equal(logged(b, "split 0"), 3);
+    assert_int_equal(logged(b, "chunk 2"), 3);
+    assert_int_equal(logged(b, "chunk 3"), 2);
+    json_t *retries = lathe_agent_retries(b->agent);
+    assert_true(json_array_size(retries) >= 10);
+    json_decref(retries);
+    assert_int_equal(objects(b, "transcoded/"), 2);
+}
+
+static void retries_are_bounded(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:1:crash");
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), -ECONNABORTED);
+    assert_non_null(strstr(err.what, "chunk 1"));
+    assert_non_null(strstr(err.what, "signal 11"));
+    assert_int_equal(logged(b, "chunk 1"), LATHE_LIMIT_SLOT_FAILURES);
+    assert_int_equal(logged(b, "merge 0"), 0);
+    expect_status(b, LATHE_JOB_FAILED, NULL);
+    /* the record says so too, and the dead letter is there for people */
+    struct lathe_message message = {0};
+    assert_int_equal(lathe_queue_take(lathe_agent_flow(b->agent)->queue, LATHE_TOPIC_DEAD, 0,
+                                      &message, NULL, NULL),
+                     1);
+    assert_non_null(strstr(message.body, "signal 11"));
+    lathe_message_clear(&message);
+    _cleanup_free_ char *path = NULL, *text = NULL;
+    size_t size;
+    assert_int_equal(
+        lathe_store_local_path(lathe_agent_flow(b->agent)->store, "jobs/job-1.json", &path, NULL),
+        0);
+    assert_int_equal(lathe_read_file(path, 100000, &text, &size, NULL), 0);
+    assert_non_null(strstr(text, "\"failed\""));
+}
+
+static void bad_input_is_not_retried(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:2:input");
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), -EBADMSG);
+    assert_int_equal(err.fault, LATHE_FAULT_INPUT);
+    assert_string_equal(err.what, "the fake was told to fail");
+    assert_int_equal(logged(b, "chunk 2"), 1);
+    expect_status(b, LATHE_JOB_FAILED, NULL);
+}
+
+static void split_failure_ends_the_job(void **state)
+{
+    struct bench *b = open_bench(state, "split:0:crash");
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), -ECONNABORTED);
+    assert_int_equal(logged(b, "split 0"), LATHE_LIMIT_SLOT_FAILURES);
+    expect_status(b, LATHE_JOB_FAILED, NULL);
+}
+
+static void seam_mismatch_is_found(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:2:seam");
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), -EILSEQ);
+    assert_non_null(strstr(err.what, "cannot be cut at 2.000 s"));
+    assert_int_equal(logged(b, "merge 0"), 0);
+    expect_status(b, LATHE_JOB_FAILED, NULL);
+}
+
+static void miscounted_merge_is_refused(void **state)
+{
+    struct bench *b = open_bench(state, "merge:0:miscount");
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), -EBADMSG);
+    assert_non_null(strstr(err.what, "101 frames"));
+    assert_int_equal(logged(b, "merge 0"), LATHE_LIMIT_SLOT_FAILURES);
+    expect_status(b, LATHE_JOB_FAILED, NULL);
+    assert_int_equal(objects(b, "transcoded/job-1/output_"), 0);
+}
+
+static void *cancel_soon(void *opaque)
+{
+    struct timespec t = {0, 700000000};
+    nanosleep(&t, NULL);
+    lathe_cancel_trigger(opaque);
+    return NULL;
+}
+
+static void interruption_gives_back(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:*:long");
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, b->cancel), 0);
+    struct lathe_error err = {0};
+    int64_t begin_us = lathe_clock_monotonic_us();
+    assert_int_equal(run_job(b, &err), -ECANCELED);
+    pthread_join(thread, NULL);
+    assert_int_equal(lathe_error_exit_code(&err), 130);
+    assert_true(lathe_clock_monotonic_us() - begin_us < 5000000);
+    expect_status(b, LATHE_JOB_TRANSCODING, NULL);
+    /* the leases are back: somebody else gets a chunk at once, on its first attempt */
+    struct lathe_claim claim;
+    enum lathe_verdict verdict;
+    assert_int_equal(lathe_state_claim_next(lathe_agent_flow(b->agent)->state, NULL, "other", 1000,
+                                            &verdict, &claim, NULL),
+                     0);
+    assert_int_equal(verdict, LATHE_GRANTED);
+    assert_int_equal(claim.what.kind, LATHE_UNIT_CHUNK);
+}
+
+static void finished_units_are_adopted(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:3:input");
+    assert_int_equal(run_job(b, NULL), -EBADMSG);
+    struct lathe_flow *flow = lathe_agent_flow(b->agent);
+    struct lathe_done *done = NULL;
+    size_t count = 0;
+    assert_int_equal(lathe_state_results(flow->state, "job-1", &done, &count, NULL), 0);
+    assert_true(count >= 3); /* at least what chunk 3 waited for */
+
+    /* a new life; one object has been damaged meanwhile */
+    int chunks = 0;
+    const char *lost = NULL;
+    json_t *body = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (done[i].what.kind == LATHE_UNIT_CHUNK && chunks++ == 0) {
+            body = json_loads(done[i].result, 0, NULL);
+            lost = json_string_value(json_array_get(json_object_get(body, "keys"), 1));
+        }
+    assert_non_null(lost);
+    assert_int_equal(lathe_store_remove(flow->store, lost, NULL), 0);
+    json_decref(body);
+
+    setenv("LATHE_SLOT_FAKE", "", 1);
+    assert_int_equal(lathe_state_remove(flow->state, "job-1", NULL), 0);
+    assert_int_equal(lathe_flow_submit(flow, &b->job, NULL), 0);
+    assert_int_equal(lathe_flow_split(flow, "job-1", NULL), 1);
+    assert_int_equal(logged(b, "split 0"), 1); /* the stored plan was taken */
+    assert_int_equal(lathe_flow_adopt(flow, "job-1", done, count, NULL), (int)count - 1);
+    lathe_done_free(done, count);
+
+    struct lathe_done *now = NULL;
+    size_t now_count = 0;
+    assert_int_equal(lathe_state_results(flow->state, "job-1", &now, &now_count, NULL), 0);
+    assert_int_equal(now_count, count - 1);
+    lathe_done_free(now, now_count);
+}
+
+static int setup(void **state)
+{
+    struct bench *b = calloc(1, sizeof *b);
+    b->folder = strdup("/tmp/lathe-unit-flow-XXXXXX");
+    *state = b;
+    return !mkdtemp(b->folder) || lathe_cancel_create(&b->cancel) < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+    lathe_agent_close(b->agent);
+    lathe_job_finish(&b->job);
+    lathe_cancel_destroy(b->cancel);
+    int r = lathe_remove_tree(b->folder, NULL);
+    free(b->folder);
+    free(b);
+    return r;
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return 2;
+    fake_slot = argv[1];
+    const struct CMUnitTest tests[] = {
+        TEST(whole_job),
+        TEST(faults_are_survived),
+        TEST(retries_are_bounded),
+        TEST(bad_input_is_not_retried),
+        TEST(split_failure_ends_the_job),
+        TEST(seam_mismatch_is_found),
+        TEST(miscounted_merge_is_refused),
+        TEST(interruption_gives_back),
+        TEST(finished_units_are_adopted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
