@@ -214,9 +214,10 @@ static void check_track(const struct check_media *source, const struct check_med
         check_fail("track %d: no sound in the output", i);
         return;
     }
-    if (fabs(s0 - o0) > frame)
+    double slack = frame + av_q2d(s->start.unit); /* the source's stamps are no finer than that */
+    if (fabs(s0 - o0) > slack)
         check_fail("track %d: starts at %.4f s in the source, %.4f s in the output", i, s0, o0);
-    if (fabs(s1 - o1) > frame)
+    if (fabs(s1 - o1) > slack)
         check_fail("track %d: ends at %.4f s in the source, %.4f s in the output", i, s1, o1);
     if (!options->signal)
         return;
