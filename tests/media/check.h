@@ -57,7 +57,7 @@ struct check_media {
     struct check_track tracks[CHECK_TRACKS_MAX];
     int n_tracks;
     struct check_time origin; /* the earliest start of its video and audio */
-    int64_t container_us;     /* duration of the container, or AV_NOPTS_VALUE */
+    int64_t stream_end;       /* start + duration that the video stream declares, its time base */
     int decode_errors;        /* error lines of the libraries */
     char first_error[256];
     size_t bad_dts; /* packets with dts not increasing or pts < dts */

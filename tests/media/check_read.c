@@ -353,7 +353,7 @@ static int open_all(struct reader *r, const char *path)
         return -1;
     AVStream *stream = r->format->streams[r->video];
     out->time_base = stream->time_base;
-    out->container_us = r->format->duration;
+    out->stream_end = stream->start_time + stream->duration;
     snprintf(out->codec, sizeof(out->codec), "%s", avcodec_get_name(stream->codecpar->codec_id));
     read_rotation(stream, out);
     r->last_dts = AV_NOPTS_VALUE;

@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include <libavutil/avutil.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,8 +153,11 @@ static void check_end(const struct check_media *source, const struct check_media
         return; /* a field's duration: packets of field pictures are shorter than frames */
     double want = (double)s->duration * av_q2d(source->time_base);
     double got = (double)o->duration * av_q2d(output->time_base);
+    /* FFmpeg's MP4 demuxer shortens the last frame of a track that starts late and has no
+     * reordering, so there the declared end counts. */
+    double declared = (double)(output->stream_end - o->pts) * av_q2d(output->time_base);
     double tick = av_q2d(source->time_base) + av_q2d(output->time_base);
-    if (s->duration > 0 && (got < want - tick || got > want + tick))
+    if (s->duration > 0 && fabs(got - want) > tick && fabs(declared - want) > tick)
         check_fail("the last frame lasts %.6f s in the source, %.6f s in the output", want, got);
 }
 
