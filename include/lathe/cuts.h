@@ -18,7 +18,7 @@ struct lathe_cut_frame {
     bool key;        /* decoding may start here without lead-in */
 };
 
-/* Lengths in frames for a wish in seconds (0 = default): about 10 s a chunk, an even number of
+/* Lengths in frames for a wish in seconds (0 = default): about 8 s a chunk, an even number of
  * chunks, no chunk under 2 s unless asked for. */
 uint32_t lathe_cuts_count(uint32_t n_frames, double seconds_total, double wish_seconds);
 

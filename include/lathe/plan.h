@@ -30,8 +30,10 @@ struct lathe_plan_rendition {
     int width, height;         /* encoded, even */
     struct lathe_rational sar; /* 0/1 = unknown */
     int bitrate_kbps, maxrate_kbps, bufsize_kbit;
-    double quality;   /* fixed rate factor, or negative: found by pilots */
-    char pix_fmt[24]; /* libavutil name of the encoder's input */
+    double quality;       /* fixed rate factor, or negative: found by pilots */
+    double pilot_quality; /* of the pilots: near the final one, or they mislead */
+    double halving_steps; /* size halves with so many steps of the rate factor */
+    char pix_fmt[24];     /* libavutil name of the encoder's input */
 };
 
 struct lathe_plan_chunk {
@@ -42,7 +44,8 @@ struct lathe_plan_chunk {
     uint64_t source_bytes; /* of its packets: the cost estimate */
 };
 
-/* A short stretch encoded before the chunks, only to learn the rate factor. */
+/* A stretch encoded before the chunks, only to learn the rate factor: a few short ones spread over
+ * the title, or with two passes every chunk in full (pilot i is chunk i). */
 struct lathe_plan_pilot {
     int64_t start; /* first frame's time */
     uint32_t first_packet;
@@ -153,7 +156,7 @@ int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t 
  * large enough that many slots can work at once. */
 uint32_t lathe_rate_lag(uint32_t n_chunks);
 
-/* The rate factor that pilots of this rendition are encoded with: a guess from bits per pixel. */
-double lathe_rate_pilot_quality(const struct lathe_plan *plan, int rendition);
+/* A first guess of the rate factor, from bits per pixel. */
+double lathe_rate_guess(const struct lathe_plan *plan, int rendition);
 
 #endif

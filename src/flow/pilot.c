@@ -18,7 +18,7 @@ int lathe_flow_pilot(struct lathe_flow *flow, struct lathe_flow_job *fj,
     order.plan_path = strdup(fj->plan_path);
     order.index_path = strdup(fj->index_path);
     for (int i = 0; i < fj->plan.n_renditions; i++)
-        order.rates[i].quality = lathe_rate_pilot_quality(&fj->plan, i);
+        order.rates[i].quality = fj->plan.renditions[i].pilot_quality;
     json_t *body = NULL;
     struct lathe_flow_meter meter = {flow, claim->job_id, claim->unit};
     int r = order.source_path && order.plan_path && order.index_path ? 0 : lathe_error_nomem(err);

@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define CHUNK_SECONDS 10.0
+#define CHUNK_SECONDS 8.0
 #define CHUNK_MIN_SECONDS 2.0
 /* A cut may move this far from its ideal place, in chunk lengths. */
 #define CUT_WINDOW 0.25
@@ -22,8 +22,8 @@
 /* Cost of a frame: so much is the same for all, the rest goes with its bytes in the source. */
 #define COST_EQUAL_SHARE 0.7
 
-#define PILOT_FRAMES 12
-#define PILOT_SHARE 0.025
+#define PILOT_FRAMES 10
+#define PILOT_SHARE 0.027
 #define PILOTS_MIN 2
 #define PILOTS_MAX 32
 

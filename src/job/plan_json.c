@@ -53,6 +53,8 @@ static json_t *renditions_to_json(const struct lathe_plan *plan)
         lathe_json_put_int(&out, "maxrate_kbps", rendition->maxrate_kbps);
         lathe_json_put_int(&out, "bufsize_kbit", rendition->bufsize_kbit);
         lathe_json_put_real(&out, "quality", rendition->quality);
+        lathe_json_put_real(&out, "pilot_quality", rendition->pilot_quality);
+        lathe_json_put_real(&out, "halving_steps", rendition->halving_steps);
         lathe_json_put_text(&out, "pix_fmt", rendition->pix_fmt);
         json_t *object = NULL;
         lathe_json_out_take(&out, &object);
@@ -284,6 +286,8 @@ static int read_rendition(const json_t *json, struct lathe_plan_rendition *ret,
     ret->maxrate_kbps = (int)lathe_json_in_int(&in, "maxrate_kbps", 0, 2 * LATHE_KBPS_MAX);
     ret->bufsize_kbit = (int)lathe_json_in_int(&in, "bufsize_kbit", 0, 2 * LATHE_KBPS_MAX);
     ret->quality = lathe_json_in_real(&in, "quality", -100, 100);
+    ret->pilot_quality = lathe_json_in_real(&in, "pilot_quality", -100, 100);
+    ret->halving_steps = lathe_json_in_real(&in, "halving_steps", 0, 100);
     lathe_json_in_text(&in, "pix_fmt", ret->pix_fmt, sizeof(ret->pix_fmt));
     return in.code;
 }

@@ -126,7 +126,7 @@ int lathe_media_pilot(const struct lathe_order *order, lathe_media_progress prog
         .opaque = opaque,
     };
     for (int i = 0; i < task.plan.n_renditions; i++)
-        stretch.rates[i].quality = lathe_rate_pilot_quality(&task.plan, i);
+        stretch.rates[i].quality = task.plan.renditions[i].pilot_quality;
     r = run(&stretch, err);
     renditions = json_array();
     for (int i = 0; i < task.plan.n_renditions && renditions && r >= 0; i++)

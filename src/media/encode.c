@@ -9,15 +9,14 @@
 
 #include "setup.h"
 
-/* Steering: begin when a tenth of the stretch is known, look again every few frames, stay near the
+/* Steering: begin as soon as a little of the stretch is known, look again every few frames, stay near the
  * job's factor so that quality does not visibly move, and leave the last frames alone. */
-#define STEER_FROM 0.10
+#define STEER_FROM 0.06
 #define STEER_TO 0.97
 #define STEER_EVERY 8
-#define STEER_MAX 2.5
-#define STEPS_PER_HALVING 6.0
+#define STEER_MAX 5.0
 /* Weight of the budget itself, as a guess of the stretch's size, against what was measured. */
-#define STEER_PRIOR 0.30
+#define STEER_PRIOR 0.12
 
 static double seconds(const struct lathe_plan *plan, int64_t ticks)
 {
@@ -50,6 +49,7 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
     *ret = (struct media_encoder){
         .family = &lathe_hwaccel_software,
         .budget_bytes = setup->rate.budget_bytes,
+        .halving_steps = r->halving_steps,
         .base_quality = setup->rate.quality,
         .quality = setup->rate.quality,
         .forced_keys = plan->n_renditions > 1,
@@ -141,7 +141,7 @@ static void steer(struct media_encoder *e, double progress)
     /* Bytes a unit of progress at the quality so far, and what the rest may take. */
     double rate = (STEER_PRIOR * budget + bytes) / (STEER_PRIOR + progress);
     double left = fmax(budget - bytes, budget * 0.02) / (1 - progress);
-    double quality = mean_quality + STEPS_PER_HALVING * log2(rate / left);
+    double quality = mean_quality + e->halving_steps * log2(rate / left);
     double limit = STEER_MAX;
     quality = fmin(fmax(quality, e->base_quality - limit), e->base_quality + limit);
     if (fabs(quality - e->quality) < 0.05)

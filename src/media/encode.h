@@ -20,6 +20,7 @@ struct media_encoder {
     int64_t next_key;   /* time of the next one */
     /* steering */
     uint64_t budget_bytes; /* 0 = none */
+    double halving_steps;  /* of the plan's rendition */
     double base_quality, quality, quality_sum;
     uint64_t frames_in;
     struct lathe_rate_sample sample;

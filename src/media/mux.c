@@ -12,7 +12,13 @@
 
 #define IO_BUFFER_BYTES (256 * 1024)
 
-static int write_bytes(void *opaque, uint8_t *buffer, int size)
+#if LIBAVFORMAT_VERSION_MAJOR < 61
+typedef uint8_t written_byte;
+#else
+typedef const uint8_t written_byte;
+#endif
+
+static int write_bytes(void *opaque, written_byte *buffer, int size)
 {
     struct media_mux *mux = opaque;
     int done = 0;
