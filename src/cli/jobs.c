@@ -28,6 +28,17 @@ static void take_settings(const struct lathe_settings *settings, struct lathe_jo
     job->upscale = settings->upscale;
 }
 
+/* Better refused than a promise of speed that the CPU does not keep. */
+static int check_encoder(const struct lathe_job *job, struct lathe_error *err)
+{
+    if (job->encoder == LATHE_ENCODER_AUTO || job->encoder == LATHE_ENCODER_SOFTWARE)
+        return 0;
+    lathe_error_set(err, -ENOSYS, LATHE_FAULT_CONFIG, "this version of Lathe has no %s encoder",
+                    lathe_encoder_name(job->encoder));
+    lathe_error_hint(err, "use --encoder auto or software; lathe probe shows what really encodes");
+    return -ENOSYS;
+}
+
 static int add_renditions(const struct lathe_settings *settings, struct lathe_job *job,
                           struct lathe_error *err)
 {
@@ -51,6 +62,8 @@ int lathe_cli_check_settings(const struct lathe_settings *settings, struct lathe
         r = lathe_job_add_rendition(&job, "720p", err);
     if (r == 0)
         r = lathe_job_validate(&job, err);
+    if (r == 0)
+        r = check_encoder(&job, err);
     lathe_job_finish(&job);
     return r;
 }
@@ -125,6 +138,8 @@ int lathe_cli_make_job(const struct lathe_settings *settings, const struct lathe
         r = add_source_size(pool, input->path, &job, err);
     if (r == 0)
         r = lathe_job_validate(&job, err);
+    if (r == 0)
+        r = check_encoder(&job, err);
     if (r == 0)
         r = set_id(input, &job, err);
     if (r < 0) {

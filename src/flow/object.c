@@ -98,7 +98,10 @@ int lathe_flow_put_json(struct lathe_flow *flow, const char *key, const json_t *
         return lathe_error_set(err, r, LATHE_FAULT_RESOURCE, "cannot write %s: %s", path,
                                strerror(-r));
     }
-    int r = lathe_flow_put(flow, key, path, NULL, 0, false, err);
+    /* Small, and often the last word on a job whose other work is being cancelled: not interrupted.
+     */
+    struct lathe_store_meta meta = {0};
+    int r = lathe_store_put(flow->store, key, path, &meta, LATHE_STORE_MOVE, NULL, err);
     unlink(path); /* mostly renamed away */
     return r;
 }

@@ -287,7 +287,7 @@ static int read_rendition(const json_t *json, struct lathe_plan_rendition *ret,
     ret->bufsize_kbit = (int)lathe_json_in_int(&in, "bufsize_kbit", 0, 2 * LATHE_KBPS_MAX);
     ret->quality = lathe_json_in_real(&in, "quality", -100, 100);
     ret->pilot_quality = lathe_json_in_real(&in, "pilot_quality", -100, 100);
-    ret->halving_steps = lathe_json_in_real(&in, "halving_steps", 0, 100);
+    ret->halving_steps = lathe_json_in_real(&in, "halving_steps", 1, 20);
     lathe_json_in_text(&in, "pix_fmt", ret->pix_fmt, sizeof(ret->pix_fmt));
     return in.code;
 }

@@ -36,7 +36,8 @@ static int append_rendition(json_t *list, const struct media_stretch *stretch, i
         return r;
     }
     json_t *entry =
-        json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes, "sha256", sha256, "rate", rate);
+        json_pack("{s:I, s:I, s:s, s:o}", "bytes", (json_int_t)bytes, "budget_bytes",
+                  (json_int_t)stretch->rates[i].budget_bytes, "sha256", sha256, "rate", rate);
     if (!entry || json_array_append_new(list, entry) < 0)
         return lathe_error_nomem(err);
     return 0;

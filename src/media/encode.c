@@ -9,12 +9,15 @@
 
 #include "setup.h"
 
-/* Steering: begin as soon as a little of the stretch is known, look again every few frames, stay near the
- * job's factor so that quality does not visibly move, and leave the last frames alone. */
+/* Steering: begin as soon as a little of the stretch is known, look again every few frames, and
+ * leave the last frames alone. The factor may rise far, since the bitrate is a promise; it may fall
+ * only as far as the stretch is known: a quiet beginning may be followed by something hard. */
 #define STEER_FROM 0.06
 #define STEER_TO 0.97
 #define STEER_EVERY 8
-#define STEER_MAX 5.0
+#define STEER_UP 6.0
+#define STEER_DOWN 0.5
+#define STEER_DOWN_BY_PROGRESS 2.5
 /* Weight of the budget itself, as a guess of the stretch's size, against what was measured. */
 #define STEER_PRIOR 0.12
 
@@ -142,8 +145,8 @@ static void steer(struct media_encoder *e, double progress)
     double rate = (STEER_PRIOR * budget + bytes) / (STEER_PRIOR + progress);
     double left = fmax(budget - bytes, budget * 0.02) / (1 - progress);
     double quality = mean_quality + e->halving_steps * log2(rate / left);
-    double limit = STEER_MAX;
-    quality = fmin(fmax(quality, e->base_quality - limit), e->base_quality + limit);
+    double down = STEER_DOWN + STEER_DOWN_BY_PROGRESS * progress;
+    quality = fmin(fmax(quality, e->base_quality - down), e->base_quality + STEER_UP);
     if (fabs(quality - e->quality) < 0.05)
         return;
     if (e->family->set_quality(e->codec, quality) < 0)

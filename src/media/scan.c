@@ -311,16 +311,9 @@ static int prepare(struct scanner *s, struct lathe_error *err)
     return 0;
 }
 
-static int check(const struct media_source *source, const struct media_scan *scan, bool conceal,
-                 struct lathe_error *err)
+static int find_damage(const struct media_source *source, const struct media_scan *scan,
+                       struct lathe_error *err)
 {
-    if (!scan->index.count) {
-        lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT, "%s holds no pictures", source->path);
-        lathe_error_hint(err, "the file is damaged or was not written completely");
-        return -ENODATA;
-    }
-    if (conceal)
-        return 0;
     if (scan->damaged_packets) {
         lathe_error_set(err, -EILSEQ, LATHE_FAULT_INPUT,
                         "%s is damaged or truncated: %llu packets are corrupt or unreadable",
@@ -334,18 +327,38 @@ static int check(const struct media_source *source, const struct media_scan *sca
     return media_completeness_check_duration(source, scan->end_us - start_us, err);
 }
 
+/* Damage ends the scan, or where it is to be concealed becomes a line for the user. */
+static int judge(int damage, bool conceal, struct media_scan *scan, const struct lathe_error *found,
+                 struct lathe_error *err)
+{
+    if (damage >= 0)
+        return 0;
+    if (!conceal) {
+        if (err)
+            *err = *found;
+        return damage;
+    }
+    snprintf(scan->damage, sizeof(scan->damage), "%s", found->what);
+    return 0;
+}
+
 int media_scan(struct media_source *source, bool conceal, lathe_media_progress progress,
                void *opaque, struct media_scan *ret, struct lathe_error *err)
 {
     *ret = (struct media_scan){0};
     struct scanner s = {.source = source, .scan = ret};
-    int r = conceal ? 0 : media_completeness_check(source, err);
+    struct lathe_error found = {0};
+    int r = judge(media_completeness_check(source, &found), conceal, ret, &found, err);
     if (r >= 0)
         r = prepare(&s, err);
     if (r >= 0)
         r = read_all(&s, progress, opaque, err);
-    if (r >= 0)
-        r = check(source, ret, conceal, err);
+    if (r >= 0 && !ret->index.count) {
+        r = lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT, "%s holds no pictures", source->path);
+        lathe_error_hint(err, "the file is damaged or was not written completely");
+    }
+    if (r >= 0 && !ret->damage[0])
+        r = judge(find_damage(source, ret, &found), conceal, ret, &found, err);
     if (r >= 0 && separate_times(ret) < 0)
         r = lathe_error_nomem(err);
     if (r >= 0) {

@@ -38,6 +38,7 @@ struct media_scan {
     uint64_t damaged_packets; /* flagged corrupt, or lost to read errors */
     uint64_t counter_gaps;    /* MPEG-TS: packets after a gap in the transport counter */
     unsigned jumps;           /* of the clock, healed */
+    char damage[512];         /* what is wrong with the file, where that is concealed; or empty */
 };
 
 /* `conceal`: damage is counted but is no error. */

@@ -226,7 +226,8 @@ static int plan_pictures(struct lathe_plan *plan, const struct lathe_job *job,
     /* Interlaced pictures scaled as progressive are garbage; unscaled ones keep their fields, which
      * only H.264 carries in common players. */
     if (p->interlaced) {
-        plan->deinterlace = scaled || job->codec != LATHE_CODEC_H264;
+        /* x264 codes fields of 4:2:0 only in multiples of four lines. */
+        plan->deinterlace = scaled || job->codec != LATHE_CODEC_H264 || p->height % 4 != 0;
         plan->interlaced = !plan->deinterlace;
         plan->top_field_first = p->top_field_first;
         plan->lead_in_frames = plan->deinterlace ? LEAD_IN_DEINTERLACE : 0;
@@ -499,6 +500,7 @@ static int find_pilot_quality(const struct lathe_order *order, struct lathe_plan
 {
     struct lathe_plan trial = *plan; /* borrows everything */
     trial.passes = 1;
+    trial.interlaced = false; /* half the height may not hold two fields */
     double old_quality[LATHE_RENDITIONS_MAX] = {0}, old_bytes[LATHE_RENDITIONS_MAX] = {0};
     for (int i = 0; i < plan->n_renditions; i++) {
         struct lathe_plan_rendition *r = &trial.renditions[i];
@@ -652,6 +654,9 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
         return lathe_error_nomem(err);
     if (scan->jumps &&
         lathe_plan_warn(plan, "the source's clock jumps %u times: healed", scan->jumps) < 0)
+        return lathe_error_nomem(err);
+    if (scan->damage[0] &&
+        lathe_plan_warn(plan, "%s; what is there is converted", scan->damage) < 0)
         return lathe_error_nomem(err);
     if (scan->counter_gaps &&
         lathe_plan_warn(plan, "%llu gaps in the transport stream: pictures or sound may be missing",
