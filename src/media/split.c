@@ -28,6 +28,7 @@
 #define TRIALS_MAX 4
 #define TRIAL_STEP 5.0
 #define TRIAL_NEAR 1.0
+#define TRIAL_REACH 5.0
 /* Bits of a picture of fewer pixels at the same factor (measured on scaled footage: 0.7 to 0.8). */
 #define TRIAL_EXPONENT 0.75
 #define HALVING_START 4.5
@@ -536,7 +537,10 @@ static int find_pilot_quality(const struct lathe_order *order, struct lathe_plan
             break;
     }
     for (int i = 0; i < plan->n_renditions; i++) {
-        plan->renditions[i].pilot_quality = trial.renditions[i].pilot_quality;
+        /* One place may be unlike the rest: it moves the guess, it does not replace it. */
+        double guess = lathe_rate_guess(plan, i);
+        plan->renditions[i].pilot_quality =
+            fmin(fmax(trial.renditions[i].pilot_quality, guess - TRIAL_REACH), guess + TRIAL_REACH);
         plan->renditions[i].halving_steps = trial.renditions[i].halving_steps;
     }
     return 0;
