@@ -14,8 +14,10 @@
 
 static const char *encoder_name(enum lathe_codec codec)
 {
-    const char *name = codec == LATHE_CODEC_HEVC ? "libx265" : "libx264";
-    return avcodec_find_encoder_by_name(name) ? name : NULL;
+    static const char *const names[] = {
+        [LATHE_CODEC_H264] = "libx264", [LATHE_CODEC_HEVC] = "libx265", [LATHE_CODEC_AV1] = NULL};
+    const char *name = names[codec];
+    return name && avcodec_find_encoder_by_name(name) ? name : NULL;
 }
 
 static enum AVPixelFormat pixel_format(enum lathe_codec codec, int bits)
@@ -109,6 +111,9 @@ static int open_encoder(const struct lathe_encoder_request *r, AVCodecContext **
         lathe_error_hint(err, "install an FFmpeg built with libx264 and libx265");
         return -ENOSYS;
     }
+    if (r->rate_mode != LATHE_RATE_QUALITY)
+        return lathe_error_set(err, -EINVAL, LATHE_FAULT_INTERNAL,
+                               "software encoders get a rate factor, not a bitrate");
     AVCodecContext *c = avcodec_alloc_context3(codec);
     if (!c)
         return lathe_error_nomem(err);
@@ -160,6 +165,7 @@ static int set_quality(AVCodecContext *encoder, double quality)
 
 const struct lathe_hwaccel lathe_hwaccel_software = {
     .name = "software",
+    .encoder = LATHE_ENCODER_SOFTWARE,
     .encoder_name = encoder_name,
     .pixel_format = pixel_format,
     .open_encoder = open_encoder,

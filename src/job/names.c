@@ -12,6 +12,7 @@
 static const char *const codecs[] = {
     [LATHE_CODEC_H264] = "h264",
     [LATHE_CODEC_HEVC] = "hevc",
+    [LATHE_CODEC_AV1] = "av1",
 };
 
 static const char *const encoders[] = {
