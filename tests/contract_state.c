@@ -133,13 +133,19 @@ static void test_life_of_a_job(void **state)
     assert_int_equal(view.completed_units, 3);
     assert_true(view.finished_us >= view.created_us);
     lathe_job_view_clear(&view);
-    assert_int_equal(lathe_state_results(st, "a", &done, &count, NULL), 0);
+    assert_int_equal(lathe_state_results(st, "a", 0, LATHE_UNITS_MAX, &done, &count, NULL), 0);
     assert_int_equal(count, 3);
     lathe_done_free(done, count);
+    assert_int_equal(lathe_state_results(st, "a", 1, 2, &done, &count, NULL), 0); /* a part */
+    assert_int_equal(count, 1);
+    assert_int_equal(done[0].unit, 1);
+    lathe_done_free(done, count);
+    assert_int_equal(lathe_state_results(st, "a", 2, 1, &done, &count, NULL), -EINVAL);
     assert_int_equal(lathe_state_remove(st, "a", NULL), 0);
     assert_int_equal(lathe_state_remove(st, "a", NULL), 0);
     assert_int_equal(lathe_state_get(st, "a", &view, NULL), -ENOENT);
-    assert_int_equal(lathe_state_results(st, "a", &done, &count, NULL), -ENOENT);
+    assert_int_equal(lathe_state_results(st, "a", 0, LATHE_UNITS_MAX, &done, &count, NULL),
+                     -ENOENT);
     assert_int_equal(complete(st, "a", 0, 1ULL << 32 | 1, "{}"), LATHE_GONE);
     lathe_state_close(st);
 }
@@ -200,9 +206,9 @@ static void test_leases_and_late_completions(void **state)
     assert_int_equal(claim_next(st, "a", LIVE_MS, &d), LATHE_GRANTED);
     assert_int_equal(d.unit, 1);
     assert_true(d.fence > c.fence);
-    struct lathe_error err = {0};
+    struct lathe_claim none;
     enum lathe_verdict verdict;
-    assert_int_equal(lathe_state_claim(st, "a", 99, "o", 1, &verdict, &d, NULL, &err), -ENOENT);
+    assert_int_equal(claim(st, "a", 99, LIVE_MS, &none), LATHE_GONE); /* not in this plan */
 
     /* A release counts as nothing. */
     for (int i = 0; i < 2 * LATHE_LIMIT_WORKER_DEATHS; i++) {
@@ -240,7 +246,7 @@ static void test_leases_and_late_completions(void **state)
 
     struct lathe_done *done;
     size_t count;
-    assert_int_equal(lathe_state_results(st, "a", &done, &count, NULL), 0);
+    assert_int_equal(lathe_state_results(st, "a", 0, LATHE_UNITS_MAX, &done, &count, NULL), 0);
     assert_int_equal(count, 1);
     assert_string_equal(done[0].result, "{\"late\":1}");
     assert_true(done[0].fence == c.fence);
@@ -531,7 +537,7 @@ static void test_epochs(void **state)
     assert_int_equal(lathe_state_complete(st, "a", 0, old[0].fence, "{}", &verdict, NULL), -ESTALE);
     struct lathe_done *done;
     size_t count;
-    assert_int_equal(lathe_state_results(st, "a", &done, &count, NULL), 0);
+    assert_int_equal(lathe_state_results(st, "a", 0, LATHE_UNITS_MAX, &done, &count, NULL), 0);
     assert_int_equal(count, 0);
     lathe_done_free(done, count);
     plan_job(st, "a", 1, 0, 2, 0); /* another plan */
@@ -567,6 +573,9 @@ int main(int argc, char **argv)
         TEST(test_merge_lease_and_zombies),
         TEST(test_cancel_in_each_phase),
         TEST(test_epochs),
+        TEST(test_unusable_results),
+        TEST(test_unusable_results_are_bounded),
+        TEST(test_another_plan),
         TEST(test_killed_between_steps),
         TEST(test_last_two_units_race),
         TEST(test_claims_race),

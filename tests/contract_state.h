@@ -36,6 +36,9 @@ enum lathe_verdict merge_claim(struct lathe_state *st, const char *job_id, int t
                                size_t *ret_count);
 enum lathe_verdict merge_commit(struct lathe_state *st, const char *job_id, uint64_t fence,
                                 const char *result);
+enum lathe_verdict reopen(struct lathe_state *st, const char *job_id, uint64_t fence,
+                          const uint32_t *units, uint32_t count);
+enum lathe_verdict replan(struct lathe_state *st, const char *job_id, uint64_t fence);
 enum lathe_verdict finish(struct lathe_state *st, const char *job_id, enum lathe_job_status status);
 enum lathe_verdict retry(struct lathe_state *st, const char *job_id, uint32_t seen_epoch,
                          bool keep_results);
@@ -43,6 +46,10 @@ enum lathe_job_status status_of(struct lathe_state *st, const char *job_id);
 /* Claims and completes until nothing is claimable. */
 void complete_all(struct lathe_state *st, const char *job_id);
 
+/* contract_state_redo.c */
+void test_unusable_results(void **state);
+void test_unusable_results_are_bounded(void **state);
+void test_another_plan(void **state);
 /* contract_state_faults.c */
 void test_killed_between_steps(void **state);
 void test_last_two_units_race(void **state);

@@ -146,6 +146,21 @@ enum lathe_verdict merge_commit(struct lathe_state *st, const char *job_id, uint
     return verdict;
 }
 
+enum lathe_verdict reopen(struct lathe_state *st, const char *job_id, uint64_t fence,
+                          const uint32_t *units, uint32_t count)
+{
+    enum lathe_verdict verdict = LATHE_WAIT;
+    CALL(lathe_state_reopen(st, job_id, fence, units, count, "it is damaged", &verdict, &err));
+    return verdict;
+}
+
+enum lathe_verdict replan(struct lathe_state *st, const char *job_id, uint64_t fence)
+{
+    enum lathe_verdict verdict = LATHE_WAIT;
+    CALL(lathe_state_replan(st, job_id, fence, "it cannot be cut", &verdict, &err));
+    return verdict;
+}
+
 enum lathe_verdict finish(struct lathe_state *st, const char *job_id, enum lathe_job_status status)
 {
     enum lathe_verdict verdict = LATHE_WAIT;

@@ -135,7 +135,7 @@ void test_killed_between_steps(void **state)
         lathe_job_view_clear(&view);
         struct lathe_done *done;
         size_t count;
-        assert_int_equal(lathe_state_results(st, "a", &done, &count, NULL), 0);
+        assert_int_equal(lathe_state_results(st, "a", 0, LATHE_UNITS_MAX, &done, &count, NULL), 0);
         assert_int_equal(count, 3);
         for (int i = 0; i < 3; i++) /* unit i was completed in step 5 + 2i */
             assert_non_null(strstr(done[i].result, steps >= 5 + 2 * i ? "victim" : "rescuer"));

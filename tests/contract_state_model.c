@@ -22,14 +22,14 @@ enum model_state { NONE, OPEN, LEASED, DONE };
 struct model_unit {
     enum model_state state;
     bool is_live;
-    uint64_t fence;
+    uint64_t fence, floor;
     int failures, deaths;
     char result[32];
 };
 
 struct model_job {
     char id[16];
-    bool exists, planned, was_completed;
+    bool exists, planned, replanned;
     enum lathe_job_status status;
     uint32_t epoch, counter;
     struct model_unit units[UNITS], split, merge;
@@ -273,6 +273,8 @@ static void do_complete(struct lathe_state *st, struct model_job *job)
         assert_int_equal(r, -ENOENT);
     } else if (unit->state == DONE) {
         assert_int_equal(verdict, LATHE_DUPLICATE);
+    } else if (fence <= unit->floor) {
+        assert_int_equal(r, -ESTALE);
     } else {
         assert_int_equal(verdict, LATHE_DONE);
         unit->state = DONE;
@@ -356,6 +358,67 @@ static void do_commit(struct lathe_state *st, struct model_job *job)
     }
 }
 
+/* One or two units, the merge's fence or another. */
+static void do_reopen(struct lathe_state *st, struct model_job *job)
+{
+    uint32_t first = contract_random(UNITS), units[2] = {first, first + 1};
+    uint32_t count = first + 1 < UNITS ? 1 + contract_random(2) : 1;
+    uint64_t fence = choose_fence(job, &job->merge);
+    bool is_owner = owns(job, &job->merge, fence), exhausted = false;
+    enum lathe_verdict expected = !job->exists || ended(job) ? LATHE_GONE
+                                  : is_owner                 ? LATHE_RETRY
+                                                             : LATHE_DUPLICATE;
+    for (uint32_t i = 0; is_owner && i < count && !exhausted; i++) {
+        struct model_unit *unit = &job->units[units[i]];
+        exhausted = unit->failures + 1 >= LATHE_LIMIT_SLOT_FAILURES;
+        if (exhausted)
+            break;
+        unit->failures++;
+        unit->state = OPEN;
+        unit->fence = 0;
+        unit->floor = (uint64_t)job->epoch << 32 | job->counter;
+    }
+    assert_int_equal(reopen(st, job->id, fence, units, count),
+                     exhausted ? LATHE_EXHAUSTED : expected);
+    if (exhausted)
+        model_end(job, LATHE_JOB_FAILED);
+    else if (is_owner)
+        job->merge.state = OPEN;
+}
+
+static void model_restart(struct model_job *job, bool keep)
+{
+    job->epoch++;
+    job->counter = 0;
+    job->planned = job->planned && keep;
+    job->status = job->planned ? LATHE_JOB_TRANSCODING : LATHE_JOB_QUEUED;
+    model_reset_unit(&job->merge);
+    if (!job->planned)
+        model_reset_unit(&job->split);
+    for (int i = 0; i < UNITS; i++)
+        if (!job->planned || job->units[i].state != DONE)
+            model_reset_unit(&job->units[i]);
+}
+
+static void do_replan(struct lathe_state *st, struct model_job *job)
+{
+    uint64_t fence = choose_fence(job, contract_random(3) ? &job->merge : &job->split);
+    enum lathe_verdict expected = LATHE_RETRY;
+    if (!job->exists || ended(job))
+        expected = LATHE_GONE;
+    else if (!owns(job, &job->merge, fence) && !owns(job, &job->split, fence))
+        expected = LATHE_DUPLICATE;
+    else if (job->replanned)
+        expected = LATHE_EXHAUSTED;
+    assert_int_equal(replan(st, job->id, fence), expected);
+    if (expected == LATHE_EXHAUSTED)
+        model_end(job, LATHE_JOB_FAILED);
+    if (expected != LATHE_RETRY)
+        return;
+    job->replanned = true;
+    model_restart(job, false);
+}
+
 static void do_finish(struct lathe_state *st, struct model_job *job)
 {
     bool is_open = job->exists && !ended(job);
@@ -373,18 +436,8 @@ static void do_retry(struct lathe_state *st, struct model_job *job)
         expected =
             job->status == LATHE_JOB_COMPLETED || job->epoch > seen ? LATHE_DONE : LATHE_GRANTED;
     assert_int_equal(retry(st, job->id, seen, keep), expected);
-    if (expected != LATHE_GRANTED)
-        return;
-    job->epoch++;
-    job->counter = 0;
-    job->planned = job->planned && keep;
-    job->status = job->planned ? LATHE_JOB_TRANSCODING : LATHE_JOB_QUEUED;
-    model_reset_unit(&job->merge);
-    if (!job->planned)
-        model_reset_unit(&job->split);
-    for (int i = 0; i < UNITS; i++)
-        if (!job->planned || job->units[i].state != DONE)
-            model_reset_unit(&job->units[i]);
+    if (expected == LATHE_GRANTED)
+        model_restart(job, keep);
 }
 
 static void do_remove_completed(struct lathe_state *st, struct model_job *job)
@@ -412,6 +465,7 @@ static void check_invariants(struct lathe_state *st, const struct model_job *job
     struct lathe_job_view view;
     assert_int_equal(lathe_state_get(st, job->id, &view, NULL), 0);
     assert_int_equal(view.epoch, job->epoch);
+    assert_int_equal(view.replan != NULL, job->replanned);
     assert_int_equal(view.status == LATHE_JOB_COMPLETED, job->status == LATHE_JOB_COMPLETED);
     assert_int_equal(view.status == LATHE_JOB_FAILED, job->status == LATHE_JOB_FAILED);
     assert_int_equal(view.status == LATHE_JOB_CANCELLED, job->status == LATHE_JOB_CANCELLED);
@@ -419,7 +473,7 @@ static void check_invariants(struct lathe_state *st, const struct model_job *job
         assert_string_equal(view.result, job->result);
     struct lathe_done *done;
     size_t count, n = 0;
-    assert_int_equal(lathe_state_results(st, job->id, &done, &count, NULL), 0);
+    assert_int_equal(lathe_state_results(st, job->id, 0, LATHE_UNITS_MAX, &done, &count, NULL), 0);
     for (uint32_t i = 0; job->planned && i < UNITS; i++) {
         if (job->units[i].state != DONE)
             continue;
@@ -468,8 +522,12 @@ void test_random_calls_match_the_table(void **state)
             do_attempt_failed(st, job);
         else if (choice < 86)
             do_merge(st, job);
-        else if (choice < 93)
+        else if (choice < 90)
             do_commit(st, job);
+        else if (choice < 92)
+            do_reopen(st, job);
+        else if (choice < 93)
+            do_replan(st, job);
         else if (choice == 93)
             do_finish(st, job);
         else if (choice < 98 && (ended(job) || contract_random(8) == 0))

@@ -291,7 +291,8 @@ static void finished_units_are_adopted(void **state)
     struct lathe_flow *flow = lathe_agent_flow(b->agent);
     struct lathe_done *done = NULL;
     size_t count = 0;
-    assert_int_equal(lathe_state_results(flow->state, "job-1", &done, &count, NULL), 0);
+    assert_int_equal(
+        lathe_state_results(flow->state, "job-1", 0, LATHE_UNITS_MAX, &done, &count, NULL), 0);
     assert_true(count >= 3); /* at least what chunk 3 waited for */
 
     /* a new life; one object has been damaged meanwhile */
@@ -317,7 +318,8 @@ static void finished_units_are_adopted(void **state)
 
     struct lathe_done *now = NULL;
     size_t now_count = 0;
-    assert_int_equal(lathe_state_results(flow->state, "job-1", &now, &now_count, NULL), 0);
+    assert_int_equal(
+        lathe_state_results(flow->state, "job-1", 0, LATHE_UNITS_MAX, &now, &now_count, NULL), 0);
     assert_int_equal(now_count, count - 1);
     lathe_done_free(now, now_count);
 }

@@ -56,8 +56,8 @@ enum lathe_verdict {
     LATHE_DONE,        /* it is finished already: nothing to do */
     LATHE_GONE,        /* the job is unknown or ended: drop the work */
     LATHE_DUPLICATE,   /* complete(): somebody was first; your result is garbage */
-    LATHE_RETRY,       /* attempt_failed(): the unit is open again */
-    LATHE_EXHAUSTED,   /* attempt_failed(): limit reached, the job is failed now */
+    LATHE_RETRY,       /* attempt_failed(), reopen(), replan(): it is to be done again */
+    LATHE_EXHAUSTED,   /* the same: limit reached, the job is failed now */
 };
 
 #define LATHE_LIMIT_SLOT_FAILURES 3  /* failures of a unit before its job fails */
@@ -91,6 +91,7 @@ struct lathe_job_view {
     char *error;                                 /* why it failed, or NULL */
     char *record;                                /* the JSON given to create() */
     char *result;                                /* the JSON given to merge_commit(), or NULL */
+    char *replan;                                /* the reason given to replan(), or NULL */
 };
 void lathe_job_view_clear(struct lathe_job_view *view);
 void lathe_done_free(struct lathe_done *list, size_t count);
@@ -116,7 +117,7 @@ struct lathe_state_driver {
      * GONE; -ESTALE when `fence` is not the current split's. */
     int (*set_units)(void *priv, const char *job_id, uint64_t fence, const struct lathe_unit *units,
                      uint32_t count, enum lathe_verdict *ret, struct lathe_error *err);
-    /* Lease on one named unit. */
+    /* Lease on one named unit. GONE also for a number that the plan does not have. */
     int (*claim)(void *priv, const char *job_id, uint32_t unit, const char *owner, int ttl_ms,
                  enum lathe_verdict *ret, struct lathe_claim *ret_claim, int *ret_wait_ms,
                  struct lathe_error *err);
@@ -151,6 +152,17 @@ struct lathe_state_driver {
      * -ESTALE when the fence is not the current merge's. */
     int (*merge_commit)(void *priv, const char *job_id, uint64_t fence, const char *result,
                         enum lathe_verdict *ret, struct lathe_error *err);
+    /* The merge found the results of these units (ascending) unusable: they are open again, each
+     * with one failure more, and the merge's lease is over. RETRY; EXHAUSTED (a unit reached the
+     * limit: the job is failed now); DUPLICATE (`fence` is not the merge's lease); GONE. */
+    int (*reopen)(void *priv, const char *job_id, uint64_t fence, const uint32_t *units,
+                  uint32_t count, const char *reason, enum lathe_verdict *ret,
+                  struct lathe_error *err);
+    /* The plan itself is unusable: the job begins again with its split, in a new epoch, without
+     * any result, and its view says why. Once only. `fence` is that of the merge's or the split's
+     * lease. RETRY; EXHAUSTED (replanned before: the job is failed now); DUPLICATE; GONE. */
+    int (*replan)(void *priv, const char *job_id, uint64_t fence, const char *reason,
+                  enum lathe_verdict *ret, struct lathe_error *err);
     /* Ends a job as failed or cancelled. An ended job is left as it is (GONE), else DONE. */
     int (*finish)(void *priv, const char *job_id, enum lathe_job_status status, const char *reason,
                   enum lathe_verdict *ret, struct lathe_error *err);
@@ -160,10 +172,10 @@ struct lathe_state_driver {
      * job begins with its split. GRANTED, DONE (completed, or retried before), GONE (unknown). */
     int (*retry)(void *priv, const char *job_id, uint32_t seen_epoch, bool keep_results,
                  enum lathe_verdict *ret, struct lathe_error *err);
-    /* Results of the done units (any kind), in unit order. -ENOENT when unknown. The caller frees.
-     */
-    int (*results)(void *priv, const char *job_id, struct lathe_done **ret_done, size_t *ret_count,
-                   struct lathe_error *err);
+    /* Results of the done units (any kind) with first <= number < end, in unit order. -ENOENT when
+     * the job is unknown. The caller frees. The cost must not depend on units outside the range. */
+    int (*results)(void *priv, const char *job_id, uint32_t first, uint32_t end,
+                   struct lathe_done **ret_done, size_t *ret_count, struct lathe_error *err);
     /* -ENOENT when unknown. The caller clears. */
     int (*get)(void *priv, const char *job_id, struct lathe_job_view *ret, struct lathe_error *err);
     /* Ids of the jobs that have not ended, most urgent first. The caller frees each and the array.
@@ -210,12 +222,18 @@ int lathe_state_merge_claim(struct lathe_state *st, const char *job_id, const ch
                             struct lathe_error *err);
 int lathe_state_merge_commit(struct lathe_state *st, const char *job_id, uint64_t fence,
                              const char *result, enum lathe_verdict *ret, struct lathe_error *err);
+int lathe_state_reopen(struct lathe_state *st, const char *job_id, uint64_t fence,
+                       const uint32_t *units, uint32_t count, const char *reason,
+                       enum lathe_verdict *ret, struct lathe_error *err);
+int lathe_state_replan(struct lathe_state *st, const char *job_id, uint64_t fence,
+                       const char *reason, enum lathe_verdict *ret, struct lathe_error *err);
 int lathe_state_finish(struct lathe_state *st, const char *job_id, enum lathe_job_status status,
                        const char *reason, enum lathe_verdict *ret, struct lathe_error *err);
 int lathe_state_retry(struct lathe_state *st, const char *job_id, uint32_t seen_epoch,
                       bool keep_results, enum lathe_verdict *ret, struct lathe_error *err);
-int lathe_state_results(struct lathe_state *st, const char *job_id, struct lathe_done **ret_done,
-                        size_t *ret_count, struct lathe_error *err);
+/* All results: 0, LATHE_UNITS_MAX. */
+int lathe_state_results(struct lathe_state *st, const char *job_id, uint32_t first, uint32_t end,
+                        struct lathe_done **ret_done, size_t *ret_count, struct lathe_error *err);
 int lathe_state_get(struct lathe_state *st, const char *job_id, struct lathe_job_view *ret,
                     struct lathe_error *err);
 int lathe_state_list_open(struct lathe_state *st, char ***ret_ids, size_t *ret_count,

@@ -89,7 +89,7 @@ static int earlier_results(struct lathe_flow *flow, const char *path, const char
     struct lathe_done *done = NULL;
     size_t count = 0;
     if (r == 0)
-        r = lathe_state_results(flow->state, job_id, &done, &count, &why);
+        r = lathe_state_results(flow->state, job_id, 0, LATHE_UNITS_MAX, &done, &count, &why);
     if (r < 0) {
         if (err)
             *err = why;

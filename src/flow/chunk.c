@@ -58,7 +58,7 @@ static int read_samples(struct lathe_flow *flow, const struct lathe_plan *plan, 
         return 0;
     struct lathe_done *list = NULL;
     size_t count = 0;
-    int r = lathe_state_results(flow->state, job_id, &list, &count, err);
+    int r = lathe_state_results(flow->state, job_id, 0, LATHE_UNITS_MAX, &list, &count, err);
     uint32_t seen = 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
         const struct lathe_unit *what = &list[i].what;

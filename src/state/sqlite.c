@@ -31,7 +31,8 @@ static const char create_schema[] =
     "  finished_us INTEGER NOT NULL DEFAULT 0,"
     "  record TEXT NOT NULL,"
     "  error TEXT,"
-    "  result TEXT"
+    "  result TEXT,"
+    "  replan TEXT" /* why it begins a second time, with another plan */
     ") STRICT;"
     "CREATE INDEX jobs_open ON jobs(priority DESC, n) WHERE status < 4;"
     "CREATE TABLE units("
@@ -44,6 +45,7 @@ static const char create_schema[] =
     "  needs_chunks INTEGER NOT NULL,"
     "  state INTEGER NOT NULL,"
     "  fence INTEGER NOT NULL DEFAULT 0,"
+    "  floor INTEGER NOT NULL DEFAULT 0," /* fences up to it made an unusable result */
     "  owner TEXT,"
     "  boot TEXT NOT NULL DEFAULT '',"
     "  holder INTEGER NOT NULL DEFAULT 0,"
@@ -62,7 +64,7 @@ static const char create_schema[] =
 #define IS_LIVE "(boot=?1 AND lease_end_us>?2 AND holder_is_alive(holder))"
 #define UNIT_COLUMNS                                                                               \
     "job, priority, unit, kind, idx, needs_pilots, needs_chunks, state, fence, lease_end_us, "     \
-    "failures, deaths, " IS_LIVE
+    "failures, deaths, floor, " IS_LIVE
 #define NEXT_OPEN                                                                                  \
     "SELECT " UNIT_COLUMNS " FROM units INDEXED BY units_open WHERE state=1 AND kind<=2"
 #define NEXT_EXPIRED                                                                               \
@@ -77,7 +79,7 @@ static const char *const statements[S_COUNT] = {
         "INSERT INTO units(job, unit, priority, kind, idx, needs_pilots, needs_chunks,"
         " state) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [S_GET_JOB] = "SELECT n, status, priority, epoch, counter, is_planned, pilots_left,"
-                  " chunk_prefix, first_chunk FROM jobs WHERE id=?1",
+                  " chunk_prefix, first_chunk, replan IS NOT NULL FROM jobs WHERE id=?1",
     [S_GET_JOB_ID] = "SELECT id FROM jobs WHERE n=?1",
     [S_GET_UNIT] = "SELECT " UNIT_COLUMNS " FROM units WHERE job=?3 AND unit=?4",
     [S_NEXT_OPEN] = NEXT_OPEN IN_ORDER,
@@ -104,7 +106,12 @@ static const char *const statements[S_COUNT] = {
     [S_IS_INCOMPLETE] = "SELECT 1 FROM units INDEXED BY units_undone"
                         " WHERE job=?1 AND state<>3 AND kind<=2 LIMIT 1",
     [S_RESULTS] = "SELECT unit, kind, idx, needs_pilots, needs_chunks, fence, result FROM units"
-                  " WHERE job=?1 AND state=3 AND kind<=2 ORDER BY unit",
+                  " WHERE job=?1 AND unit>=?2 AND unit<?3 AND state=3 AND kind<=2 ORDER BY unit",
+    [S_REOPEN_DONE] = "UPDATE units SET state=0, fence=0, result=NULL, failures=?3, floor=?4"
+                      " WHERE job=?1 AND unit=?2",
+    [S_STEP_BACK] = "UPDATE jobs SET done_units=done_units-1, done_chunks=done_chunks-?2,"
+                    " pilots_left=?3, chunk_prefix=?4, updated_us=?5 WHERE n=?1",
+    [S_REPLAN] = "UPDATE jobs SET replan=?2 WHERE n=?1",
     [S_END_JOB] = "UPDATE jobs SET status=?2, error=?3, result=?4, updated_us=?5, finished_us=?5"
                   " WHERE n=?1",
     [S_CLOSE_UNITS] = "UPDATE units SET state=4, owner=NULL WHERE job=?1 AND state<>3",
@@ -118,7 +125,8 @@ static const char *const statements[S_COUNT] = {
     [S_DELETE_UNITS] = "DELETE FROM units WHERE job=?1",
     [S_DELETE_JOB] = "DELETE FROM jobs WHERE n=?1",
     [S_VIEW] = "SELECT id, status, priority, epoch, total_chunks, done_chunks, total_units,"
-               " done_units, created_us, updated_us, finished_us, error, record, result"
+               " done_units, created_us, updated_us, finished_us, error, record, result,"
+               " replan"
                " FROM jobs WHERE id=?1",
     [S_LIST_OPEN] = "SELECT id FROM jobs INDEXED BY jobs_open WHERE status<4"
                     " ORDER BY priority DESC, n",
@@ -126,7 +134,7 @@ static const char *const statements[S_COUNT] = {
 
 static const struct lathe_db_schema schema = {
     .application_id = 0x4c537461, /* "LSta" */
-    .version = 1,
+    .version = 2,
     .create = create_schema,
     .statements = statements,
     .n_statements = S_COUNT,
@@ -161,6 +169,8 @@ const struct lathe_state_driver lathe_state_sqlite = {
     .release = state_release,
     .merge_claim = state_merge_claim,
     .merge_commit = state_merge_commit,
+    .reopen = state_reopen,
+    .replan = state_replan,
     .finish = state_finish,
     .retry = state_retry,
     .results = state_results,

@@ -27,6 +27,7 @@ int find_job(struct lathe_db *db, const char *job_id, struct job_row *ret, struc
         .pilots_left = sqlite3_column_int64(row, 6),
         .chunk_prefix = sqlite3_column_int64(row, 7),
         .first_chunk = sqlite3_column_int64(row, 8),
+        .is_replanned = sqlite3_column_int(row, 9) != 0,
     };
     return 1;
 }
@@ -46,7 +47,8 @@ void read_unit_row(sqlite3_stmt *row, struct unit_row *ret)
         .lease_end_us = sqlite3_column_int64(row, 9),
         .failures = sqlite3_column_int64(row, 10),
         .deaths = sqlite3_column_int64(row, 11),
-        .lease_is_live = sqlite3_column_int(row, 12) != 0,
+        .floor = (uint64_t)sqlite3_column_int64(row, 12),
+        .lease_is_live = sqlite3_column_int(row, 13) != 0,
     };
 }
 
@@ -209,6 +211,24 @@ int state_finish(void *priv, const char *job_id, enum lathe_job_status status, c
     return r < 0 ? r : 0;
 }
 
+int restart_job(struct lathe_db *db, const struct job_row *job, uint32_t epoch, bool keep,
+                struct lathe_error *err)
+{
+    int r = lathe_db_run(db, err, S_RETRY_JOB, "iiiii", job->n, (int64_t)epoch,
+                         (int64_t)(keep ? LATHE_JOB_TRANSCODING : LATHE_JOB_QUEUED), (int64_t)keep,
+                         lathe_clock_wall_us());
+    if (r < 0)
+        return r;
+    if (keep) {
+        r = lathe_db_run(db, err, S_REOPEN_UNITS, "i", job->n);
+        return r < 0 ? r : unblock_units(db, job->n, job->pilots_left, job->chunk_prefix, err);
+    }
+    r = lathe_db_run(db, err, S_RESET_COUNTS, "i", job->n);
+    if (r >= 0)
+        r = lathe_db_run(db, err, S_DELETE_UNITS, "i", job->n);
+    return r < 0 ? r : insert_split_and_merge(db, job, err);
+}
+
 static int retry_in(struct lathe_db *db, const char *job_id, uint32_t seen_epoch, bool keep_results,
                     enum lathe_verdict *ret, struct lathe_error *err)
 {
@@ -223,20 +243,7 @@ static int retry_in(struct lathe_db *db, const char *job_id, uint32_t seen_epoch
         return 0;
     }
     *ret = LATHE_GRANTED;
-    bool keep = keep_results && job.is_planned;
-    r = lathe_db_run(db, err, S_RETRY_JOB, "iiiii", job.n, (int64_t)seen_epoch + 1,
-                     (int64_t)(keep ? LATHE_JOB_TRANSCODING : LATHE_JOB_QUEUED), (int64_t)keep,
-                     lathe_clock_wall_us());
-    if (r < 0)
-        return r;
-    if (keep) {
-        r = lathe_db_run(db, err, S_REOPEN_UNITS, "i", job.n);
-        return r < 0 ? r : unblock_units(db, job.n, job.pilots_left, job.chunk_prefix, err);
-    }
-    r = lathe_db_run(db, err, S_RESET_COUNTS, "i", job.n);
-    if (r >= 0)
-        r = lathe_db_run(db, err, S_DELETE_UNITS, "i", job.n);
-    return r < 0 ? r : insert_split_and_merge(db, &job, err);
+    return restart_job(db, &job, seen_epoch + 1, keep_results && job.is_planned, err);
 }
 
 int state_retry(void *priv, const char *job_id, uint32_t seen_epoch, bool keep_results,
@@ -269,7 +276,9 @@ static int read_view(sqlite3_stmt *row, struct lathe_job_view *ret, struct lathe
     int r = lathe_db_text(row, 11, &ret->error, err);
     if (r == 0)
         r = lathe_db_text(row, 12, &ret->record, err);
-    return r < 0 ? r : lathe_db_text(row, 13, &ret->result, err);
+    if (r == 0)
+        r = lathe_db_text(row, 13, &ret->result, err);
+    return r < 0 ? r : lathe_db_text(row, 14, &ret->replan, err);
 }
 
 int state_get(void *priv, const char *job_id, struct lathe_job_view *ret, struct lathe_error *err)

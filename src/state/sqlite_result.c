@@ -30,13 +30,13 @@ static int grow(struct lathe_done **list, size_t count, size_t *capacity, struct
     return 0;
 }
 
-int read_results(struct lathe_db *db, int64_t job, struct lathe_done **ret_done, size_t *ret_count,
-                 struct lathe_error *err)
+int read_results(struct lathe_db *db, int64_t job, uint32_t first, uint32_t end,
+                 struct lathe_done **ret_done, size_t *ret_count, struct lathe_error *err)
 {
     struct lathe_done *list = NULL;
     size_t count = 0, capacity = 0;
     sqlite3_stmt *row;
-    int r = lathe_db_query(db, err, S_RESULTS, &row, "i", job);
+    int r = lathe_db_query(db, err, S_RESULTS, &row, "iii", job, (int64_t)first, (int64_t)end);
     while (r == 1) {
         r = grow(&list, count, &capacity, err);
         if (r < 0)
@@ -64,8 +64,8 @@ int read_results(struct lathe_db *db, int64_t job, struct lathe_done **ret_done,
     return 0;
 }
 
-int state_results(void *priv, const char *job_id, struct lathe_done **ret_done, size_t *ret_count,
-                  struct lathe_error *err)
+int state_results(void *priv, const char *job_id, uint32_t first, uint32_t end,
+                  struct lathe_done **ret_done, size_t *ret_count, struct lathe_error *err)
 {
     struct lathe_db *db = priv;
     int r = lathe_db_begin(db, LATHE_DB_READ, err);
@@ -74,7 +74,7 @@ int state_results(void *priv, const char *job_id, struct lathe_done **ret_done, 
     struct job_row job;
     r = find_job(db, job_id, &job, err);
     if (r == 1)
-        r = read_results(db, job.n, ret_done, ret_count, err);
+        r = read_results(db, job.n, first, end, ret_done, ret_count, err);
     else if (r == 0)
         r = lathe_error_set(err, -ENOENT, LATHE_FAULT_INPUT, "there is no job %s", job_id);
     return lathe_db_end(db, r, err);
@@ -147,6 +147,8 @@ static int complete_in(struct lathe_db *db, const char *job_id, uint32_t number,
         *ret = LATHE_DUPLICATE;
         return 0;
     }
+    if (fence <= unit.floor) /* the merge has refused the result that it brings back */
+        return stale(job_id, err);
     *ret = LATHE_DONE;
     return store_result(db, &job, &unit, fence, result, err);
 }

@@ -43,6 +43,9 @@ enum statement {
     S_CHUNK_IS_DONE,
     S_IS_INCOMPLETE,
     S_RESULTS,
+    S_REOPEN_DONE,
+    S_STEP_BACK,
+    S_REPLAN,
     S_END_JOB,
     S_CLOSE_UNITS,
     S_RETRY_JOB,
@@ -60,7 +63,7 @@ struct job_row {
     enum lathe_job_status status;
     int64_t priority;
     uint32_t epoch, counter;
-    bool is_planned;
+    bool is_planned, is_replanned;
     int64_t pilots_left;  /* not done */
     int64_t chunk_prefix; /* chunks 0 … chunk_prefix-1 are done */
     int64_t first_chunk;  /* unit number of chunk 0 */
@@ -73,6 +76,7 @@ struct unit_row {
     struct lathe_unit what; /* kind may be KIND_SPLIT, KIND_MERGE */
     enum unit_state state;
     uint64_t fence;       /* of the lease, or of the result */
+    uint64_t floor;       /* fences up to this one made a result that was unusable */
     bool lease_is_live;   /* only with UNIT_LEASED */
     int64_t lease_end_us; /* since boot */
     int64_t failures, deaths;
@@ -99,6 +103,9 @@ int end_job(struct lathe_db *db, int64_t job, enum lathe_job_status status, cons
 /* Opens the blocked units whose needs are met now. */
 int unblock_units(struct lathe_db *db, int64_t job, int64_t pilots_left, int64_t chunk_prefix,
                   struct lathe_error *err);
+/* The job begins a new epoch: `keep` leaves its units and their results. */
+int restart_job(struct lathe_db *db, const struct job_row *job, uint32_t epoch, bool keep,
+                struct lathe_error *err);
 /* "chunk 7", "the merge" … for reasons that people read. */
 void describe_unit(const struct unit_row *unit, char *ret, size_t size);
 
@@ -120,6 +127,10 @@ int state_remove(void *priv, const char *job_id, struct lathe_error *err);
 int open_unit(struct lathe_db *db, const struct unit_row *unit, int64_t failures,
               struct lathe_error *err);
 
+/* 1 when `fence` is the lease of the unit now, expired or not. */
+int find_lease(struct lathe_db *db, const char *job_id, uint32_t number, uint64_t fence,
+               struct unit_row *ret, struct lathe_error *err);
+
 int state_claim_split(void *priv, const char *job_id, const char *owner, int ttl_ms,
                       enum lathe_verdict *ret, uint64_t *ret_fence, int *ret_wait_ms,
                       struct lathe_error *err);
@@ -139,8 +150,8 @@ int state_release(void *priv, const char *job_id, uint32_t unit, uint64_t fence,
 
 /* --- sqlite_result.c --- */
 
-int read_results(struct lathe_db *db, int64_t job, struct lathe_done **ret_done, size_t *ret_count,
-                 struct lathe_error *err);
+int read_results(struct lathe_db *db, int64_t job, uint32_t first, uint32_t end,
+                 struct lathe_done **ret_done, size_t *ret_count, struct lathe_error *err);
 int state_complete(void *priv, const char *job_id, uint32_t unit, uint64_t fence,
                    const char *result, enum lathe_verdict *ret, struct lathe_error *err);
 int state_attempt_failed(void *priv, const char *job_id, uint32_t unit, uint64_t fence,
@@ -148,7 +159,15 @@ int state_attempt_failed(void *priv, const char *job_id, uint32_t unit, uint64_t
                          struct lathe_error *err);
 int state_merge_commit(void *priv, const char *job_id, uint64_t fence, const char *result,
                        enum lathe_verdict *ret, struct lathe_error *err);
-int state_results(void *priv, const char *job_id, struct lathe_done **ret_done, size_t *ret_count,
-                  struct lathe_error *err);
+int state_results(void *priv, const char *job_id, uint32_t first, uint32_t end,
+                  struct lathe_done **ret_done, size_t *ret_count, struct lathe_error *err);
+
+/* --- sqlite_redo.c --- */
+
+int state_reopen(void *priv, const char *job_id, uint64_t fence, const uint32_t *units,
+                 uint32_t count, const char *reason, enum lathe_verdict *ret,
+                 struct lathe_error *err);
+int state_replan(void *priv, const char *job_id, uint64_t fence, const char *reason,
+                 enum lathe_verdict *ret, struct lathe_error *err);
 
 #endif

@@ -46,6 +46,7 @@ void lathe_job_view_clear(struct lathe_job_view *view)
     free(view->error);
     free(view->record);
     free(view->result);
+    free(view->replan);
     *view = (struct lathe_job_view){0};
 }
 
@@ -326,6 +327,38 @@ int lathe_state_merge_commit(struct lathe_state *st, const char *job_id, uint64_
     return r;
 }
 
+int lathe_state_reopen(struct lathe_state *st, const char *job_id, uint64_t fence,
+                       const uint32_t *units, uint32_t count, const char *reason,
+                       enum lathe_verdict *ret, struct lathe_error *err)
+{
+    if (check_id(job_id, err) < 0)
+        return -EINVAL;
+    for (uint32_t i = 0; i < count; i++)
+        if (!units || !is_unit(units[i]) || (i && units[i] <= units[i - 1]))
+            return bad_argument(err, "units to reopen come in order, each once");
+    if (count == 0)
+        return bad_argument(err, "there is nothing to reopen");
+    enum lathe_verdict verdict = LATHE_GONE;
+    int r = st->driver->reopen(st->priv, job_id, fence, units, count,
+                               reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
+    if (r == 0)
+        *ret = verdict;
+    return r;
+}
+
+int lathe_state_replan(struct lathe_state *st, const char *job_id, uint64_t fence,
+                       const char *reason, enum lathe_verdict *ret, struct lathe_error *err)
+{
+    if (check_id(job_id, err) < 0)
+        return -EINVAL;
+    enum lathe_verdict verdict = LATHE_GONE;
+    int r = st->driver->replan(st->priv, job_id, fence,
+                               reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
+    if (r == 0)
+        *ret = verdict;
+    return r;
+}
+
 int lathe_state_finish(struct lathe_state *st, const char *job_id, enum lathe_job_status status,
                        const char *reason, enum lathe_verdict *ret, struct lathe_error *err)
 {
@@ -355,14 +388,16 @@ int lathe_state_retry(struct lathe_state *st, const char *job_id, uint32_t seen_
     return r;
 }
 
-int lathe_state_results(struct lathe_state *st, const char *job_id, struct lathe_done **ret_done,
-                        size_t *ret_count, struct lathe_error *err)
+int lathe_state_results(struct lathe_state *st, const char *job_id, uint32_t first, uint32_t end,
+                        struct lathe_done **ret_done, size_t *ret_count, struct lathe_error *err)
 {
     if (check_id(job_id, err) < 0)
         return -EINVAL;
+    if (first > end || end > LATHE_UNITS_MAX)
+        return bad_argument(err, "no such range of units");
     struct lathe_done *done = NULL;
     size_t count = 0;
-    int r = st->driver->results(st->priv, job_id, &done, &count, err);
+    int r = st->driver->results(st->priv, job_id, first, end, &done, &count, err);
     if (r < 0) {
         lathe_done_free(done, count);
         return r;
