@@ -26,6 +26,8 @@ enum emu_codec { EMU_H264, EMU_HEVC, EMU_VP9 };
 struct emu_slice {
     const uint8_t *data; /* one NAL unit without start code; VP9: the whole frame */
     size_t size;         /* bytes */
+    /* H.264 without defaults_known: the counts that the slice uses, as the interface says. */
+    int num_ref_idx_l0_minus1, num_ref_idx_l1_minus1;
 };
 
 struct emu_h264_picture {
@@ -50,8 +52,6 @@ struct emu_h264_picture {
      * defaults_known to false and the core reads them from the slices. */
     bool defaults_known;
     int num_ref_idx_l0_default_minus1, num_ref_idx_l1_default_minus1;
-    /* Only without defaults: what the first slice really uses, as the interface says. */
-    int slice_num_ref_idx_l0_minus1, slice_num_ref_idx_l1_minus1;
     bool weighted_pred;
     int weighted_bipred_idc;
     int init_qp_minus26, init_qs_minus26;

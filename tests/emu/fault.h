@@ -99,8 +99,9 @@ struct emu_profile {
     int sessions;         /* open encode sessions allowed; 0 = any number */
 };
 
-/* The profile of this process with the plan's settings applied. Never NULL: an unknown or missing
- * name gives "ada". */
+/* The profile of this process with the plan's settings applied, never NULL: pascal, turing, ada,
+ * h100, intel-free, intel-nonfree, amd-old or amd-new. Without a name "ada"; an unknown name, like
+ * a plan that cannot be understood, ends the process with exit code 70. */
 const struct emu_profile *emu_profile(void);
 
 /* A setting of the plan, or `otherwise` when the plan does not name it. The text lives for ever. */
