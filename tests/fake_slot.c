@@ -259,9 +259,24 @@ static json_t *pilot(const struct lathe_order *order)
     return json_pack("{s:o}", "renditions", list);
 }
 
+static struct lathe_plan_chunk planned_chunk(const struct lathe_order *order, bool *ret_is_last)
+{
+    struct lathe_plan plan;
+    lathe_plan_init(&plan);
+    json_t *json = json_load_file(order->plan_path, 0, NULL);
+    must(json && lathe_plan_from_json(json, &plan, NULL) == 0 && order->index < plan.n_chunks);
+    json_decref(json);
+    struct lathe_plan_chunk ret = plan.chunks[order->index];
+    *ret_is_last = order->index + 1 == plan.n_chunks;
+    lathe_plan_finish(&plan);
+    return ret;
+}
+
 static json_t *chunk(const struct lathe_order *order, const char *fault)
 {
     char text[64], head[32], tail[32];
+    bool is_last;
+    const struct lathe_plan_chunk planned = planned_chunk(order, &is_last);
     json_t *list = json_array();
     for (int i = 0; i < LATHE_RENDITIONS_MAX && order->out_paths[i]; i++) {
         snprintf(text, sizeof text, "[chunk %u %.3f]", order->index, order->rates[i].quality);
@@ -274,11 +289,11 @@ static json_t *chunk(const struct lathe_order *order, const char *fault)
              order->index);
     snprintf(tail, sizeof tail, "picture %u", order->index + 1);
     return json_pack("{s:i, s:i, s:i, s:i, s:s, s:o, s:s, s:s, s:s, s:i, s:[], s:o}", "frames",
-                     CHUNK_FRAMES, "first_time", (int)order->index * CHUNK_FRAMES, "last_time",
-                     (int)(order->index + 1) * CHUNK_FRAMES - 1, "last_duration", 1, "head_hash",
-                     head, "tail_hash", order->index + 1 < CHUNKS ? json_string(tail) : json_null(),
-                     "decoder", "fake", "scaler", "fake", "encoder", "fake", "concealed", 0,
-                     "warnings", "renditions", list);
+                     (int)planned.frames, "first_time", (int)planned.start, "last_time",
+                     (int)planned.start + (int)planned.frames - 1, "last_duration", 1, "head_hash",
+                     head, "tail_hash", is_last ? json_null() : json_string(tail), "decoder",
+                     "fake", "scaler", "fake", "encoder", "fake", "concealed", 0, "warnings",
+                     "renditions", list);
 }
 
 static json_t *audio(const struct lathe_order *order)

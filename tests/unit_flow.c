@@ -233,14 +233,108 @@ static void split_failure_ends_the_job(void **state)
     expect_status(b, LATHE_JOB_FAILED, NULL);
 }
 
-static void seam_mismatch_is_found(void **state)
+/* A source that cannot be cut is transcoded in one piece, from nothing of the first plan. */
+static void seam_mismatch_is_replanned(void **state)
 {
     struct bench *b = open_bench(state, "chunk:2:seam");
     struct lathe_error err = {0};
-    assert_int_equal(run_job(b, &err), -EILSEQ);
-    assert_non_null(strstr(err.what, "cannot be cut at 2.000 s"));
-    assert_int_equal(logged(b, "merge 0"), 0);
+    if (run_job(b, &err) < 0)
+        fail_msg("%s", err.what);
+    json_t *result = NULL;
+    expect_status(b, LATHE_JOB_COMPLETED, &result);
+    const json_t *output = json_array_get(json_object_get(result, "outputs"), 0);
+    assert_int_equal(json_integer_value(json_object_get(output, "frames")), 100);
+    assert_int_equal(json_array_size(json_object_get(result, "chunks")), 1);
+    const json_t *warnings = json_object_get(result, "warnings");
+    assert_int_equal(json_array_size(warnings), 1);
+    assert_string_equal(json_string_value(json_array_get(warnings, 0)),
+                        "this source cannot be cut; transcoded in one piece: at 2.000 s decoding "
+                        "from there gives other pictures than decoding up to there");
+    json_decref(result);
+    assert_int_equal(logged(b, "split 0"), 1); /* the other plan follows from the first */
+    assert_int_equal(logged(b, "chunk 0"), 2);
+    assert_int_equal(logged(b, "chunk 3"), 1);
+    assert_int_equal(logged(b, "merge 0"), 1);
+    struct lathe_job_view view = {0};
+    assert_int_equal(lathe_state_get(lathe_agent_flow(b->agent)->state, b->job.id, &view, NULL), 0);
+    assert_int_equal(view.epoch, 2);
+    lathe_job_view_clear(&view);
+    struct lathe_agent_progress progress;
+    lathe_agent_get_progress(b->agent, &progress);
+    assert_int_equal(progress.chunks_total, 1);
+    assert_int_equal(progress.frames_done, 100);
+}
+
+/* What fails in one piece as well fails, in bounded time. */
+static void second_plan_is_the_last(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:1:seam merge:*:miscount");
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), -EBADMSG);
+    assert_int_equal(logged(b, "chunk 0"), 2);
+    assert_int_equal(logged(b, "merge 0"), LATHE_LIMIT_SLOT_FAILURES);
     expect_status(b, LATHE_JOB_FAILED, NULL);
+}
+
+static int find_whole(void *opaque, const char *key, uint64_t size)
+{
+    (void)size;
+    if (strstr(key, "plan_whole"))
+        *(bool *)opaque = true;
+    return 0;
+}
+
+/* A repeat of the command knows from the store what the first one learned. */
+static void replan_outlives_the_state(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:1:seam merge:0:input");
+    struct lathe_flow *flow = lathe_agent_flow(b->agent);
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), -EBADMSG);
+    bool whole = false;
+    assert_int_equal(lathe_store_list(flow->store, "chunks/", find_whole, &whole, NULL), 0);
+    assert_true(whole);
+    struct lathe_done *done = NULL;
+    size_t count = 0;
+    assert_int_equal(
+        lathe_state_results(flow->state, "job-1", 0, LATHE_UNITS_MAX, &done, &count, NULL), 0);
+    assert_int_equal(count, 4); /* two pilots, the sound, one chunk */
+
+    assert_int_equal(lathe_state_remove(flow->state, "job-1", NULL), 0);
+    assert_int_equal(lathe_flow_submit(flow, &b->job, NULL), 0);
+    assert_int_equal(lathe_flow_split(flow, "job-1", NULL), 1);
+    struct lathe_job_view view = {0};
+    assert_int_equal(lathe_state_get(flow->state, b->job.id, &view, NULL), 0);
+    assert_non_null(view.replan);
+    assert_int_equal(view.total_chunks, 1);
+    lathe_job_view_clear(&view);
+    assert_int_equal(lathe_flow_adopt(flow, "job-1", done, count, NULL), 4);
+    lathe_done_free(done, count);
+}
+
+/* Results of another plan are not taken over, even where their numbers fit. */
+static void results_of_another_plan_are_not_adopted(void **state)
+{
+    struct bench *b = open_bench(state, "merge:0:input");
+    struct lathe_flow *flow = lathe_agent_flow(b->agent);
+    assert_int_equal(run_job(b, NULL), -EBADMSG);
+    struct lathe_done *done = NULL;
+    size_t count = 0;
+    assert_int_equal(
+        lathe_state_results(flow->state, "job-1", 0, LATHE_UNITS_MAX, &done, &count, NULL), 0);
+    assert_int_equal(count, 7);
+    assert_int_equal(lathe_state_remove(flow->state, "job-1", NULL), 0);
+    assert_int_equal(lathe_flow_submit(flow, &b->job, NULL), 0);
+    uint64_t fence = 0;
+    enum lathe_verdict verdict;
+    assert_int_equal(
+        lathe_state_claim_split(flow->state, "job-1", "test", 1000, &verdict, &fence, NULL, NULL),
+        0);
+    assert_int_equal(lathe_state_replan(flow->state, "job-1", fence, "test", &verdict, NULL), 0);
+    assert_int_equal(verdict, LATHE_RETRY);
+    assert_int_equal(lathe_flow_split(flow, "job-1", NULL), 1);
+    assert_int_equal(lathe_flow_adopt(flow, "job-1", done, count, NULL), 3); /* no chunk */
+    lathe_done_free(done, count);
 }
 
 static void miscounted_merge_is_refused(void **state)
@@ -357,7 +451,10 @@ int main(int argc, char **argv)
         TEST(retries_are_bounded),
         TEST(bad_input_is_not_retried),
         TEST(split_failure_ends_the_job),
-        TEST(seam_mismatch_is_found),
+        TEST(seam_mismatch_is_replanned),
+        TEST(second_plan_is_the_last),
+        TEST(replan_outlives_the_state),
+        TEST(results_of_another_plan_are_not_adopted),
         TEST(miscounted_merge_is_refused),
         TEST(interruption_gives_back),
         TEST(finished_units_are_adopted),

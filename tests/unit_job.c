@@ -337,6 +337,7 @@ static void test_keys(void **state)
     (void)state;
     check_key(lathe_key_job("j"), "jobs/j.json");
     check_key(lathe_key_plan("j"), "chunks/j/plan.json");
+    check_key(lathe_key_plan_whole("j"), "chunks/j/plan_whole.json");
     check_key(lathe_key_index("j"), "chunks/j/index.bin");
     check_key(lathe_key_chunk("j", "720p", 7, 4294967297u),
               "transcoded/j/720p/chunk_007.4294967297.mp4");

@@ -309,6 +309,49 @@ static void test_units(void **state)
     lathe_plan_finish(&plan);
 }
 
+static void test_whole_plan(void **state)
+{
+    (void)state;
+    struct lathe_plan plan;
+    sample_plan(&plan, 5);
+    uint64_t frames = 0, bytes = 0;
+    for (uint32_t i = 0; i < 5; i++) {
+        frames += plan.chunks[i].frames;
+        bytes += plan.chunks[i].source_bytes;
+    }
+    const struct lathe_plan_chunk first = plan.chunks[0];
+    plan.passes = 2; /* then pilots are chunks */
+    uint64_t pilot_frames = 0;
+    for (uint32_t i = 0; i < plan.n_pilots; i++)
+        pilot_frames += plan.pilots[i].frames;
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(lathe_plan_warn(&plan, "of many"), 0);
+    assert_int_equal(lathe_plan_make_whole(&plan, "at 2 s it is odd"), 0);
+    assert_int_equal(plan.n_chunks, 1);
+    assert_int_equal(plan.chunks[0].start, first.start);
+    assert_int_equal(plan.chunks[0].first_packet, first.first_packet);
+    assert_true(plan.chunks[0].end == INT64_MAX);
+    assert_int_equal(plan.chunks[0].frames, frames);
+    assert_int_equal(plan.chunks[0].source_bytes, bytes);
+    assert_int_equal(plan.n_pilots, 1);
+    assert_int_equal(plan.pilots[0].frames, pilot_frames);
+    assert_string_equal(plan.warnings[plan.n_warnings - 1],
+                        "this source cannot be cut; transcoded in one piece: at 2 s it is odd");
+    json_t *json = NULL;
+    struct lathe_plan back;
+    lathe_plan_init(&back);
+    assert_int_equal(lathe_plan_to_json(&plan, &json), 0);
+    assert_int_equal(lathe_plan_from_json(json, &back, NULL), 0);
+    json_decref(json);
+    struct lathe_unit *units = NULL;
+    uint32_t count = 0;
+    assert_int_equal(lathe_plan_units(&back, &units, &count), 0);
+    assert_int_equal(units[count - 1].needs_chunks, 0);
+    free(units);
+    lathe_plan_finish(&back);
+    lathe_plan_finish(&plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_texts_are_defused),
         cmocka_unit_test(test_warnings_are_bounded),
         cmocka_unit_test(test_units),
+        cmocka_unit_test(test_whole_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,8 @@ void lathe_plan_init(struct lathe_plan *plan);
 void lathe_plan_finish(struct lathe_plan *plan);
 int lathe_plan_warn(struct lathe_plan *plan, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Makes one chunk of all, for a source that cannot be cut, and says so in a warning. */
+int lathe_plan_make_whole(struct lathe_plan *plan, const char *reason);
 int lathe_plan_to_json(const struct lathe_plan *plan, json_t **ret);
 int lathe_plan_from_json(const json_t *json, struct lathe_plan *ret, struct lathe_error *err);
 

@@ -32,7 +32,8 @@ static bool result_is_whole(struct lathe_flow *flow, const struct lathe_plan *pl
                                json_string_value(json_array_get(json_object_get(body, "keys"), 0)),
                                bytes, sha256);
     case LATHE_UNIT_CHUNK:
-        if (lathe_flow_parse_chunk(body, plan->n_renditions, &chunk, NULL) < 0)
+        if (lathe_flow_parse_chunk(body, plan->n_renditions, &chunk, NULL) < 0 ||
+            chunk.plan_chunks != plan->n_chunks)
             return false;
         for (int i = 0; i < plan->n_renditions; i++)
             if (!object_is_whole(flow, chunk.renditions[i].key, chunk.renditions[i].bytes,
@@ -69,7 +70,7 @@ int lathe_flow_adopt(struct lathe_flow *flow, const char *job_id, const struct l
                      size_t count, struct lathe_error *err)
 {
     struct lathe_flow_job fj;
-    int r = lathe_flow_job_load(flow, job_id, true, &fj, err);
+    int r = lathe_flow_job_load(flow, job_id, 0, true, &fj, err);
     if (r < 0)
         return r;
     int taken = 0;

@@ -131,7 +131,8 @@ static int store_chunk(struct lathe_flow *flow, const struct lathe_flow_job *fj,
         if (r == 0 && json_array_append_new(keys, json_string(key)) < 0)
             r = lathe_error_nomem(err);
     }
-    if (r == 0 && json_object_set(body, "keys", keys) < 0)
+    if (r == 0 && (json_object_set(body, "keys", keys) < 0 ||
+                   json_object_set_new(body, "plan_chunks", json_integer(fj->plan.n_chunks)) < 0))
         r = lathe_error_nomem(err);
     json_decref(keys);
     return r;

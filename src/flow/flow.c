@@ -20,6 +20,7 @@ void lathe_flow_job_finish(struct lathe_flow_job *fj)
 {
     lathe_job_finish(&fj->job);
     lathe_plan_finish(&fj->plan);
+    free(fj->replan);
     free(fj->dir);
     free(fj->source_path);
     free(fj->plan_path);
@@ -27,14 +28,18 @@ void lathe_flow_job_finish(struct lathe_flow_job *fj)
     *fj = (struct lathe_flow_job){0};
 }
 
-static int load_record(struct lathe_flow *flow, const char *job_id, struct lathe_job *ret,
+static int load_record(struct lathe_flow *flow, const char *job_id, struct lathe_flow_job *fj,
                        struct lathe_error *err)
 {
     struct lathe_job_view view = {0};
+    struct lathe_job *ret = &fj->job;
     int r = lathe_state_get(flow->state, job_id, &view, err);
     if (r < 0)
         return r;
     json_t *json = view.record ? json_loads(view.record, 0, NULL) : NULL;
+    fj->epoch = view.epoch;
+    fj->replan = view.replan;
+    view.replan = NULL;
     lathe_job_view_clear(&view);
     if (!json)
         return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INPUT, "job %s has no readable record",
@@ -48,11 +53,12 @@ static int load_record(struct lathe_flow *flow, const char *job_id, struct lathe
 static int load_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, struct lathe_error *err)
 {
     const char *id = fj->job.id;
-    _cleanup_free_ char *plan_key = lathe_key_plan(id);
+    _cleanup_free_ char *plan_key = fj->replan ? lathe_key_plan_whole(id) : lathe_key_plan(id);
     _cleanup_free_ char *index_key = lathe_key_index(id);
     if (!plan_key || !index_key)
         return lathe_error_nomem(err);
-    int r = lathe_flow_fetch(flow, plan_key, fj->dir, "plan.json", &fj->plan_path, err);
+    int r = lathe_flow_fetch(flow, plan_key, fj->dir, fj->replan ? "plan_whole.json" : "plan.json",
+                             &fj->plan_path, err);
     if (r == 0)
         r = lathe_flow_fetch(flow, index_key, fj->dir, "index.bin", &fj->index_path, err);
     if (r < 0)
@@ -67,13 +73,16 @@ static int load_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, struct 
     return r;
 }
 
-int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, bool planned,
+int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, uint64_t fence, bool planned,
                         struct lathe_flow_job *ret, struct lathe_error *err)
 {
     struct lathe_flow_job fj = {0};
     lathe_job_init(&fj.job);
     lathe_plan_init(&fj.plan);
-    int r = load_record(flow, job_id, &fj.job, err);
+    int r = load_record(flow, job_id, &fj, err);
+    if (r == 0 && fence && fence >> 32 != fj.epoch)
+        r = lathe_error_set(err, -ESTALE, LATHE_FAULT_INTERNAL,
+                            "this work on job %s was overtaken by another attempt", job_id);
     if (r == 0) {
         fj.dir = lathe_format("%s/%s", flow->scratch_dir, job_id);
         r = fj.dir ? lathe_mkdir_p(fj.dir, err) : lathe_error_nomem(err);
@@ -104,7 +113,7 @@ static bool is_permanent(const struct lathe_flow *flow, const struct lathe_error
     default:
         break;
     }
-    if (why->code == -EILSEQ) /* the plan is wrong: the same plan gives the same answer */
+    if (why->code == -EILSEQ) /* the same results give the same answer */
         return true;
     return flow->only_host && (why->code == -ENOSPC || why->code == -EDQUOT);
 }
@@ -121,6 +130,17 @@ static void dead_letter(struct lathe_flow *flow, const char *job_id, uint32_t un
         (void)lathe_queue_publish(flow->queue, LATHE_TOPIC_DEAD, job_id, body, NULL);
 }
 
+void lathe_flow_tell_failure(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+                             const struct lathe_error *why, enum lathe_verdict verdict)
+{
+    if (verdict == LATHE_EXHAUSTED) {
+        dead_letter(flow, job_id, unit, why->what);
+        (void)lathe_flow_record_end(flow, job_id, NULL); /* a copy; the state has the truth */
+    }
+    if (flow->sink.failed)
+        flow->sink.failed(flow->sink.opaque, job_id, unit, why, verdict);
+}
+
 int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint32_t unit,
                               uint64_t fence, const struct lathe_error *why,
                               struct lathe_error *err)
@@ -134,13 +154,7 @@ int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint3
     enum lathe_verdict verdict;
     int r = lathe_state_attempt_failed(flow->state, job_id, unit, fence, is_permanent(flow, why),
                                        why->what, &verdict, err);
-    if (r < 0)
-        return r;
-    if (verdict == LATHE_EXHAUSTED) {
-        dead_letter(flow, job_id, unit, why->what);
-        (void)lathe_flow_record_end(flow, job_id, NULL); /* a copy; the state has the truth */
-    }
-    if (flow->sink.failed)
-        flow->sink.failed(flow->sink.opaque, job_id, unit, why, verdict);
-    return 0;
+    if (r == 0)
+        lathe_flow_tell_failure(flow, job_id, unit, why, verdict);
+    return r;
 }

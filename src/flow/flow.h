@@ -13,10 +13,13 @@
 struct lathe_flow_job {
     struct lathe_job job;
     struct lathe_plan plan; /* when loaded with `planned` */
-    char *dir;              /* its own scratch folder, exists */
+    uint32_t epoch;
+    char *replan; /* why the plan has one chunk, or NULL */
+    char *dir;    /* its own scratch folder, exists */
     char *source_path, *plan_path, *index_path;
 };
-int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, bool planned,
+/* -ESTALE when `fence` (0: none) is of another epoch: what it was granted for may be replanned. */
+int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, uint64_t fence, bool planned,
                         struct lathe_flow_job *ret, struct lathe_error *err);
 void lathe_flow_job_finish(struct lathe_flow_job *fj);
 
@@ -25,6 +28,15 @@ void lathe_flow_job_finish(struct lathe_flow_job *fj);
 int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint32_t unit,
                               uint64_t fence, const struct lathe_error *why,
                               struct lathe_error *err);
+
+/* Tells the outcome of a failure to whoever watches, and the world when it ended the job. */
+void lathe_flow_tell_failure(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+                             const struct lathe_error *why, enum lathe_verdict verdict);
+
+/* --- redo.c: what the merge cannot use --- */
+/* The job begins again with one chunk: once, then it fails. */
+int lathe_flow_replan(struct lathe_flow *flow, const char *job_id, uint64_t merge_fence,
+                      const struct lathe_error *why, struct lathe_error *err);
 
 /* --- object.c: objects and local files --- */
 /* A local file with the object's content: in place where the store can, else fetched once to
@@ -44,6 +56,7 @@ int lathe_flow_check_file(const char *path, uint64_t bytes, struct lathe_error *
 struct lathe_chunk_result {
     uint64_t frames;
     int64_t first_time;
+    uint32_t plan_chunks; /* chunks of the plan that it was made by; 0 in a fresh report */
     const char *head_hash, *tail_hash; /* borrowed from the JSON; NULL = none */
     struct {
         uint64_t bytes;
@@ -80,6 +93,8 @@ int lathe_flow_summary(const struct lathe_plan *plan, json_t *const *chunks, con
                        json_t *const *merges, char *const *keys, json_t **ret);
 
 /* --- submit.c --- */
+/* The bell of a job: somebody is to look at its split. */
+int lathe_flow_ring_job(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
 /* Rewrites the job's record in the store with its terminal state. */
 int lathe_flow_record_end(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
 

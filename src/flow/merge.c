@@ -14,6 +14,7 @@ struct merge {
     struct lathe_flow *flow;
     struct lathe_flow_job fj;
     uint64_t fence;
+    bool cannot_be_cut;
     json_t **bodies; /* one a chunk */
     struct lathe_chunk_result *chunks;
     json_t *audio; /* body of its result, or NULL */
@@ -70,6 +71,9 @@ static int read_manifest(struct merge *m, const struct lathe_done *done, size_t 
         int r = lathe_flow_parse_chunk(m->bodies[i], plan->n_renditions, &m->chunks[i], err);
         if (r < 0)
             return r;
+        if (m->chunks[i].plan_chunks != plan->n_chunks)
+            return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL,
+                                   "the result of chunk %u is of another plan", i);
     }
     if (plan->n_audio > 0 && !m->audio)
         return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL,
@@ -216,8 +220,10 @@ static int merge(struct merge *m, const struct lathe_done *done, size_t count, c
                  struct lathe_error *err)
 {
     int r = read_manifest(m, done, count, err);
-    if (r == 0)
+    if (r == 0) {
         r = lathe_flow_check_seams(&m->fj.plan, m->chunks, err);
+        m->cannot_be_cut = r < 0;
+    }
     if (r == 0)
         r = fetch_audio(m, err);
     if (r == 0)
@@ -263,10 +269,12 @@ static int merge_granted(struct lathe_flow *flow, const char *job_id, uint64_t f
     pthread_mutex_init(&m.lock, NULL);
     _cleanup_free_ char *summary = NULL;
     struct lathe_error why = {0};
-    int r = lathe_flow_job_load(flow, job_id, true, &m.fj, &why);
+    int r = lathe_flow_job_load(flow, job_id, fence, true, &m.fj, &why);
     if (r == 0)
         r = merge(&m, done, count, &summary, &why);
-    if (r < 0) {
+    if (r < 0 && m.cannot_be_cut) {
+        r = lathe_flow_replan(flow, job_id, fence, &why, err);
+    } else if (r < 0) {
         r = lathe_flow_attempt_failed(flow, job_id, LATHE_UNIT_MERGE, fence, &why, err);
     } else {
         r = commit(&m, summary, err);

@@ -62,6 +62,8 @@ int lathe_flow_parse_chunk(const json_t *body, int n_renditions, struct lathe_ch
     if (!json_is_integer(first_time))
         return wrong(err, "first_time");
     c.first_time = json_integer_value(first_time);
+    json_int_t plan_chunks = json_integer_value(json_object_get(body, "plan_chunks"));
+    c.plan_chunks = plan_chunks > 0 && plan_chunks <= UINT32_MAX ? (uint32_t)plan_chunks : 0;
     c.head_hash = json_string_value(json_object_get(body, "head_hash"));
     c.tail_hash = json_string_value(json_object_get(body, "tail_hash"));
 

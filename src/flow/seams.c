@@ -2,7 +2,7 @@
 /*
  * The proof that chunks join: each chunk decodes one picture further than it owns, and that picture
  * must be the one its neighbour begins with. A source whose keyframes only promise to be clean
- * entry points is found out here, and nowhere else.
+ * entry points is found out here, and nowhere else; it is transcoded in one piece then.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,12 +18,10 @@ int lathe_flow_check_seams(const struct lathe_plan *plan, const struct lathe_chu
             continue;
         double seconds =
             (double)plan->chunks[i + 1].start * plan->time_base.num / plan->time_base.den;
-        lathe_error_set(
-            err, -EILSEQ, LATHE_FAULT_INTERNAL, "the source cannot be cut at %.3f s: %s", seconds,
+        return lathe_error_set(
+            err, -EILSEQ, LATHE_FAULT_INTERNAL, "at %.3f s %s", seconds,
             tail && head ? "decoding from there gives other pictures than decoding up to there"
-                         : "the picture at the cut was not seen from both sides");
-        lathe_error_hint(err, "longer chunks (--chunk-seconds) may avoid this place");
-        return -EILSEQ;
+                         : "the picture was not seen from both sides");
     }
     return 0;
 }

@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The split: one slot reads the source once and writes the plan; from then on units can be claimed.
- * A plan that is already stored is taken as it is: it is written once and never changed.
+ * A plan that is already stored is taken as it is: it is written once and never changed. Only a
+ * source that turned out not to be cuttable gets a second one, in one chunk.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "flow.h"
 
-static int stored_plan(struct lathe_flow *flow, const char *plan_key, const char *index_key,
-                       bool *ret_stored, struct lathe_error *err)
+static int is_stored(struct lathe_flow *flow, const char *key, bool *ret, struct lathe_error *err)
 {
     struct lathe_store_meta meta;
-    struct lathe_error ignored = {0};
-    int r = lathe_store_stat(flow->store, index_key, &meta, &ignored);
-    if (r == 0)
-        r = lathe_store_stat(flow->store, plan_key, &meta, &ignored);
-    *ret_stored = r == 0;
+    struct lathe_error why = {0};
+    int r = lathe_store_stat(flow->store, key, &meta, &why);
+    *ret = r == 0;
     if (r == -ENOENT)
         return 0;
     if (r < 0 && err)
-        *err = ignored;
+        *err = why;
     return r;
 }
 
@@ -105,24 +103,88 @@ static int check_plan(const struct lathe_flow_job *fj, struct lathe_error *err)
     return 0;
 }
 
+/* The plan that the index allows, with all its cuts. */
+static int ensure_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_t fence,
+                       struct lathe_error *err)
+{
+    _cleanup_free_ char *plan_key = lathe_key_plan(fj->job.id);
+    _cleanup_free_ char *index_key = lathe_key_index(fj->job.id);
+    if (!plan_key || !index_key)
+        return lathe_error_nomem(err);
+    bool plan_stored = false, index_stored = false;
+    int r = is_stored(flow, index_key, &index_stored, err);
+    if (r == 0)
+        r = is_stored(flow, plan_key, &plan_stored, err);
+    if (r == 0 && !(plan_stored && index_stored))
+        r = make_plan(flow, fj, fence, plan_key, index_key, err);
+    return r;
+}
+
+/* The same plan in one chunk, under a name of its own: workers that still follow the first one must
+ * not find this one in its place, or the other way round. */
+static int store_whole_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, const char *key,
+                            struct lathe_error *err)
+{
+    _cleanup_free_ char *plan_key = lathe_key_plan(fj->job.id);
+    _cleanup_free_ char *path = NULL;
+    if (!plan_key)
+        return lathe_error_nomem(err);
+    int r = lathe_flow_fetch(flow, plan_key, fj->dir, "plan.json", &path, err);
+    if (r < 0)
+        return r;
+    struct lathe_plan plan;
+    lathe_plan_init(&plan);
+    json_t *json = json_load_file(path, 0, NULL);
+    r = json ? lathe_plan_from_json(json, &plan, err)
+             : lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "%s is not JSON", path);
+    json_decref(json);
+    if (r < 0)
+        return r;
+    json = NULL;
+    if (lathe_plan_make_whole(&plan, fj->replan) < 0 || lathe_plan_to_json(&plan, &json) < 0)
+        r = lathe_error_nomem(err);
+    if (r == 0)
+        r = lathe_flow_put_json(flow, key, json, err);
+    json_decref(json);
+    lathe_plan_finish(&plan);
+    return r;
+}
+
+#define SPLIT_AGAIN 1
+
+/* Plan and index are stored after this. SPLIT_AGAIN: the store knows better than a new state that
+ * the source cannot be cut. */
+static int prepare_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_t fence,
+                        struct lathe_error *err)
+{
+    _cleanup_free_ char *whole_key = lathe_key_plan_whole(fj->job.id);
+    bool whole_stored = false;
+    int r = whole_key ? is_stored(flow, whole_key, &whole_stored, err) : lathe_error_nomem(err);
+    if (r == 0 && whole_stored && !fj->replan) {
+        enum lathe_verdict verdict;
+        r = lathe_state_replan(flow->state, fj->job.id, fence, "found by an earlier run", &verdict,
+                               err);
+        return r < 0 ? r : SPLIT_AGAIN;
+    }
+    if (r == 0)
+        r = ensure_plan(flow, fj, fence, err);
+    if (r == 0 && fj->replan && !whole_stored)
+        r = store_whole_plan(flow, fj, whole_key, err);
+    return r;
+}
+
 static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
                  struct lathe_error *err)
 {
     struct lathe_flow_job fj;
-    int r = lathe_flow_job_load(flow, job_id, false, &fj, err);
+    int r = lathe_flow_job_load(flow, job_id, fence, false, &fj, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *plan_key = lathe_key_plan(job_id);
-    _cleanup_free_ char *index_key = lathe_key_index(job_id);
-    bool stored = false;
-    r = plan_key && index_key ? stored_plan(flow, plan_key, index_key, &stored, err)
-                              : lathe_error_nomem(err);
-    if (r == 0 && !stored)
-        r = make_plan(flow, &fj, fence, plan_key, index_key, err);
+    r = prepare_plan(flow, &fj, fence, err);
     lathe_flow_job_finish(&fj);
     if (r == 0)
-        r = lathe_flow_job_load(flow, job_id, true, &fj, err);
-    if (r < 0)
+        r = lathe_flow_job_load(flow, job_id, fence, true, &fj, err);
+    if (r != 0)
         return r;
 
     struct lathe_unit *units = NULL;
@@ -142,7 +204,9 @@ static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
     return r;
 }
 
-int lathe_flow_split(struct lathe_flow *flow, const char *job_id, struct lathe_error *err)
+/* 1 when something was done, 0 when not, SPLIT_AGAIN through `ret_again`. */
+static int claim_and_split(struct lathe_flow *flow, const char *job_id, bool *ret_again,
+                           struct lathe_error *err)
 {
     enum lathe_verdict verdict;
     uint64_t fence = 0;
@@ -160,13 +224,20 @@ int lathe_flow_split(struct lathe_flow *flow, const char *job_id, struct lathe_e
     struct lathe_error why = {0};
     r = split(flow, job_id, fence, &why);
     lathe_leases_remove(flow->leases, job_id, LATHE_UNIT_SPLIT, fence);
-    if (r == 0) {
-        if (flow->sink.done)
-            flow->sink.done(flow->sink.opaque, job_id, LATHE_UNIT_SPLIT);
-        return 1;
-    }
-    if (r == -ESTALE) /* somebody else holds the split now */
+    *ret_again = r == SPLIT_AGAIN;
+    if (r == 0 && flow->sink.done)
+        flow->sink.done(flow->sink.opaque, job_id, LATHE_UNIT_SPLIT);
+    if (r >= 0 || r == -ESTALE) /* somebody else holds the split now */
         return 1;
     r = lathe_flow_attempt_failed(flow, job_id, LATHE_UNIT_SPLIT, fence, &why, err);
     return r < 0 ? r : 1;
+}
+
+int lathe_flow_split(struct lathe_flow *flow, const char *job_id, struct lathe_error *err)
+{
+    bool again = false;
+    int r = claim_and_split(flow, job_id, &again, err);
+    if (r > 0 && again)
+        r = claim_and_split(flow, job_id, &again, err);
+    return r;
 }

@@ -37,6 +37,15 @@ int lathe_flow_submit(struct lathe_flow *flow, const struct lathe_job *job, stru
     return r;
 }
 
+int lathe_flow_ring_job(struct lathe_flow *flow, const char *job_id, struct lathe_error *err)
+{
+    json_t *json = json_pack("{s:i, s:s}", "v", 1, "job_id", job_id);
+    _cleanup_free_ char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    return body ? lathe_queue_publish(flow->queue, LATHE_TOPIC_JOBS, job_id, body, err)
+                : lathe_error_nomem(err);
+}
+
 int lathe_flow_record_end(struct lathe_flow *flow, const char *job_id, struct lathe_error *err)
 {
     struct lathe_job_view view = {0};

@@ -65,7 +65,7 @@ int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
     struct lathe_error why = {0};
     struct lathe_flow_job fj;
     json_t *result = NULL;
-    int r = lathe_flow_job_load(flow, claim->job_id, true, &fj, &why);
+    int r = lathe_flow_job_load(flow, claim->job_id, claim->fence, true, &fj, &why);
     if (r == 0) {
         r = work(flow, &fj, claim, &result, &why);
         lathe_flow_job_finish(&fj);

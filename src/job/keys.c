@@ -17,6 +17,11 @@ char *lathe_key_plan(const char *job_id)
     return lathe_format("chunks/%s/plan.json", job_id);
 }
 
+char *lathe_key_plan_whole(const char *job_id)
+{
+    return lathe_format("chunks/%s/plan_whole.json", job_id);
+}
+
 char *lathe_key_index(const char *job_id)
 {
     return lathe_format("chunks/%s/index.bin", job_id);

@@ -63,6 +63,29 @@ int lathe_plan_warn(struct lathe_plan *plan, const char *format, ...)
     return 0;
 }
 
+int lathe_plan_make_whole(struct lathe_plan *plan, const char *reason)
+{
+    struct lathe_plan_chunk *whole = &plan->chunks[0];
+    for (uint32_t i = 1; i < plan->n_chunks; i++) {
+        whole->frames += plan->chunks[i].frames;
+        whole->source_bytes += plan->chunks[i].source_bytes;
+    }
+    whole->end = INT64_MAX;
+    plan->n_chunks = 1;
+    plan->rate_lag = lathe_rate_lag(1);
+    if (plan->passes == 2 && plan->n_pilots > 0) { /* pilot i is chunk i */
+        struct lathe_plan_pilot *pilot = &plan->pilots[0];
+        for (uint32_t i = 1; i < plan->n_pilots; i++) {
+            pilot->frames += plan->pilots[i].frames;
+            pilot->source_bytes += plan->pilots[i].source_bytes;
+        }
+        plan->n_pilots = 1;
+    }
+    if (plan->n_warnings == LATHE_PLAN_WARNINGS_MAX) /* this one matters more */
+        free(plan->warnings[--plan->n_warnings]);
+    return lathe_plan_warn(plan, "this source cannot be cut; transcoded in one piece: %s", reason);
+}
+
 /* Chunk `index` uses the sizes of the chunks up to index - lag: they must be done before it. */
 static uint32_t needed_chunks(uint32_t index, uint32_t lag)
 {
