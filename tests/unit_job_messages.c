@@ -59,6 +59,9 @@ static void test_order_round_trip(void **state)
         assert_true(a.inputs[1].frames == b.inputs[1].frames);
         assert_true(a.inputs[1].first_time == b.inputs[1].first_time);
         assert_true(json_equal(a.audio_report, b.audio_report));
+        assert_int_equal(a.gpu_family, b.gpu_family);
+        assert_string_equal(a.gpu_path, b.gpu_path);
+        assert_int_equal(a.probe_trials, b.probe_trials);
         lathe_order_finish(&a);
         lathe_order_finish(&b);
     }
@@ -79,6 +82,7 @@ static void test_each_verb_has_its_needs(void **state)
         {LATHE_VERB_MERGE, "inputs", false},     {LATHE_VERB_MERGE, "audio_path", true},
         {LATHE_VERB_MERGE, "source_path", true}, {LATHE_VERB_INSPECT, "source_path", false},
         {LATHE_VERB_INSPECT, "plan_path", true}, {LATHE_VERB_ENCODERS, "source_path", true},
+        {LATHE_VERB_PROBE, "gpu_family", false}, {LATHE_VERB_PROBE, "gpu_path", true},
     };
     for (size_t i = 0; i < LATHE_COUNT(cases); i++) {
         json_t *json = order_json(cases[i].verb);
@@ -117,6 +121,9 @@ static void test_order_values_are_checked(void **state)
         {"inputs", "[['a', '', -1, 2]]"},
         {"inputs", "[['a', '', 1, 2], 7]"},
         {"audio_report", "[]"},
+        {"gpu_family", "'software'"},
+        {"gpu_family", "'voodoo'"},
+        {"probe_trials", "-1"},
         {"job", "{}"},
     };
     for (size_t i = 0; i < LATHE_COUNT(bad); i++) {

@@ -121,5 +121,8 @@ void sample_order(struct lathe_order *order, enum lathe_verb verb)
         order->inputs[i].first_time = INT64_MIN + i;
     }
     order->audio_path = must(strdup("/w/audio.mp4"));
+    order->gpu_family = LATHE_ENCODER_VAAPI;
+    order->gpu_path = must(strdup("/dev/dri/renderD128"));
+    order->probe_trials = 7;
     order->audio_report = must(json_pack("{s:[]}", "tracks"));
 }

@@ -31,6 +31,7 @@ enum lathe_verb {
     LATHE_VERB_MERGE,     /* one rendition: join, stamp, mux, then verify what was written */
     LATHE_VERB_INSPECT,   /* what the source is (lathe probe FILE) */
     LATHE_VERB_ENCODERS,  /* which encoders this build has and which really encode (lathe probe) */
+    LATHE_VERB_PROBE,     /* GPUs: which there are, or what one of them really does (hw.h) */
     LATHE_VERB_COUNT
 };
 const char *lathe_verb_name(enum lathe_verb verb);
@@ -56,8 +57,12 @@ struct lathe_order {
         out_paths[LATHE_RENDITIONS_MAX]; /* chunk: one a rendition · audio, merge: [0]; new files */
     struct lathe_merge_input *inputs;    /* merge */
     uint32_t n_inputs;
-    char *audio_path;     /* merge: result of the audio verb, or NULL */
-    json_t *audio_report; /* merge: body of the audio verb's report, or NULL (owned) */
+    char *audio_path; /* merge: result of the audio verb, or NULL */
+    /* The GPU of this order; auto = none, and then the slot cannot reach any. */
+    enum lathe_encoder gpu_family;
+    char *gpu_path;        /* what opens it; probe: NULL lists the devices of the family */
+    uint32_t probe_trials; /* probe: so many of lathe_hw_trials, from `index` on */
+    json_t *audio_report;  /* merge: body of the audio verb's report, or NULL (owned) */
 };
 void lathe_order_init(struct lathe_order *order);
 void lathe_order_finish(struct lathe_order *order);
@@ -82,6 +87,8 @@ int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret);
  *            "bytes", "sha256", "warnings", "cpu_us"}
  *  merge    {"frames", "duration_us", "bytes", "sha256", "warnings", "cpu_us"}
  *  inspect, encoders: what `lathe probe --json` prints
+ *  probe    without a device {"ffmpeg", "devices": [device…], "note"}; with one {"driver",
+ *           "trials": [trial…]}: at least one, fewer than ordered when it cannot go on
  */
 struct lathe_report {
     bool ok;

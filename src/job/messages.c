@@ -22,6 +22,7 @@ enum need {
     NEEDS_JOB = 1 << 3,
     NEEDS_OUTPUT = 1 << 4,
     NEEDS_INPUTS = 1 << 5,
+    NEEDS_GPU = 1 << 6,
 };
 
 static const struct {
@@ -35,6 +36,7 @@ static const struct {
     [LATHE_VERB_MERGE] = {"merge", NEEDS_PLAN | NEEDS_OUTPUT | NEEDS_INPUTS},
     [LATHE_VERB_INSPECT] = {"inspect", NEEDS_SOURCE},
     [LATHE_VERB_ENCODERS] = {"encoders", 0},
+    [LATHE_VERB_PROBE] = {"probe", NEEDS_GPU},
 };
 
 const char *lathe_verb_name(enum lathe_verb verb)
@@ -53,6 +55,7 @@ void lathe_order_finish(struct lathe_order *order)
     free(order->plan_path);
     free(order->index_path);
     free(order->audio_path);
+    free(order->gpu_path);
     if (order->job) {
         lathe_job_finish(order->job);
         free(order->job);
@@ -135,6 +138,11 @@ int lathe_order_to_json(const struct lathe_order *order, json_t **ret)
     lathe_json_put(&out, "out_paths", out_paths_to_json(order));
     lathe_json_put(&out, "inputs", inputs_to_json(order));
     lathe_json_put_path(&out, "audio_path", order->audio_path);
+    if (order->gpu_family != LATHE_ENCODER_AUTO) {
+        lathe_json_put_text(&out, "gpu_family", lathe_encoder_name(order->gpu_family));
+        lathe_json_put_path(&out, "gpu_path", order->gpu_path);
+        lathe_json_put_int(&out, "probe_trials", order->probe_trials);
+    }
     if (order->audio_report)
         lathe_json_put(&out, "audio_report", json_incref(order->audio_report));
     return lathe_json_out_take(&out, ret);
@@ -213,14 +221,26 @@ static void read_verb(struct lathe_json_in *in, struct lathe_order *order)
     lathe_json_in_fail(in, "unknown verb");
 }
 
+static void read_gpu(struct lathe_json_in *in, struct lathe_order *order)
+{
+    if (!lathe_json_in_has(in, "gpu_family"))
+        return;
+    if (lathe_encoder_from_name(lathe_json_in_name(in, "gpu_family"), &order->gpu_family) < 0 ||
+        order->gpu_family == LATHE_ENCODER_SOFTWARE)
+        lathe_json_in_fail(in, "\"gpu_family\" is no kind of GPU");
+    order->gpu_path = lathe_json_in_path(in, "gpu_path", PATH_MAX - 1);
+    order->probe_trials = (uint32_t)lathe_json_in_int_or(in, "probe_trials", 0, UINT32_MAX, 0);
+}
+
 static void check_needs(struct lathe_json_in *in, const struct lathe_order *order)
 {
     unsigned have = (order->source_path ? NEEDS_SOURCE : 0u) |
                     (order->plan_path ? NEEDS_PLAN : 0u) | (order->index_path ? NEEDS_INDEX : 0u) |
                     (order->job ? NEEDS_JOB : 0u) | (order->out_paths[0] ? NEEDS_OUTPUT : 0u) |
-                    (order->n_inputs > 0 ? NEEDS_INPUTS : 0u);
+                    (order->n_inputs > 0 ? NEEDS_INPUTS : 0u) |
+                    (order->gpu_family != LATHE_ENCODER_AUTO ? NEEDS_GPU : 0u);
     if (verbs[order->verb].needs & ~have)
-        lathe_json_in_fail(in, "%s lacks a file that it needs", lathe_verb_name(order->verb));
+        lathe_json_in_fail(in, "%s lacks something that it needs", lathe_verb_name(order->verb));
 }
 
 static int read_order(const json_t *json, struct lathe_order *order, struct lathe_error *err)
@@ -241,6 +261,7 @@ static int read_order(const json_t *json, struct lathe_order *order, struct lath
         read_out_paths(&in, order);
     if (lathe_json_in_has(&in, "inputs"))
         read_inputs(&in, order);
+    read_gpu(&in, order);
     if (lathe_json_in_has(&in, "audio_report")) {
         order->audio_report = json_incref(json_object_get(json, "audio_report"));
         if (!json_is_object(order->audio_report))
