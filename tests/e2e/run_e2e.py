@@ -4,10 +4,11 @@
 
 usage: run_e2e.py --lathe LATHE --slot LATHE_SLOT --gen MEDIA_GEN --check MEDIA_CHECK --work FOLDER
                   [SUITE]...       (bad_inputs cli_usage determinism kills trust; default: all)
-                  [--only WORD]    only checks whose name has WORD
+                  [--only WORD]    only checks whose name has WORD, and what these need
                   [--slow FACTOR]  time limits are multiplied, for builds with sanitizers
 """
 import argparse
+import os
 import sys
 
 import bad_inputs
@@ -24,7 +25,7 @@ SUITES = {"trust": trust, "cli_usage": cli_usage, "bad_inputs": bad_inputs,
 def main():
     parser = argparse.ArgumentParser()
     for name in ("lathe", "slot", "gen", "check", "work"):
-        parser.add_argument("--" + name, required=True)
+        parser.add_argument("--" + name, required=True, type=os.path.abspath)
     parser.add_argument("--only", default="")
     parser.add_argument("--slow", type=float, default=1)
     parser.add_argument("suites", nargs="*", default=[])
@@ -32,7 +33,8 @@ def main():
     context = harness.Context(options.lathe, options.slot, options.gen, options.check,
                               options.work, options.slow)
     plain = context.test
-    context.test = lambda name, *rest: plain(name, *rest) if options.only in name else None
+    context.test = lambda name, *rest: plain(name, *rest) \
+        if options.only in name or name.startswith("reference") else None
     for name in options.suites or SUITES:
         SUITES[name].run(context)
     print(f"{context.passed} passed, {context.failed} failed, {context.skipped} skipped")
