@@ -243,6 +243,8 @@ static CUresult copy_2d(const CUDA_MEMCPY2D *c, bool synchronous)
                         .width_bytes = c->WidthInBytes,
                         .lines = c->Height};
 
+    if (!c->WidthInBytes || !c->Height)
+        return CUDA_SUCCESS; /* FFmpeg copies a third plane of NV12, of no width */
     if (c->srcMemoryType == CU_MEMORYTYPE_ARRAY || c->dstMemoryType == CU_MEMORYTYPE_ARRAY)
         return (CUresult)EMU_CUDA_NOT_SUPPORTED;
     if ((c->Height > 1 && (c->srcPitch < c->WidthInBytes || c->dstPitch < c->WidthInBytes)) ||

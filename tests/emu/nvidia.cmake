@@ -22,6 +22,10 @@ if(FFNVCODEC_FOUND)
   # The kernels' loops are the emulation's hot spot.
   set_source_files_properties(cuda_kernels.c PROPERTIES COMPILE_OPTIONS "-O3")
 
+  lathe_emu_nvidia(emu_cuvid libnvcuvid.so.1
+                   cuvid_decoder.c cuvid_parser.c cuvid_picture.c cuvid_unsupported.c)
+  target_link_libraries(emu_cuvid PRIVATE emu_cuda lathe_emu_decode PkgConfig::FFNVCODEC)
+
   if(X264_FOUND AND X265_FOUND)
     lathe_emu_nvidia(emu_nvenc libnvidia-encode.so.1
                      nvenc_buffers.c nvenc_caps.c nvenc_presets.c nvenc_session.c nvenc_settings.c
