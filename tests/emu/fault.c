@@ -55,15 +55,28 @@ static int count_up(const char *name)
     return count;
 }
 
+static bool names(const struct emu_plan_fault *line, const char *point)
+{
+    return line->prefix ? strncmp(line->point, point, strlen(line->point)) == 0
+                        : strcmp(line->point, point) == 0;
+}
+
+bool emu_planned(const char *point)
+{
+    struct emu_plan *plan = emu_plan_get();
+
+    for (int i = 0; i < plan->num_faults; i++)
+        if (names(&plan->faults[i], point))
+            return true;
+    return false;
+}
+
 static bool fires(struct emu_plan_fault *line, const char *point, int device)
 {
     char name[32];
     int before;
 
-    if (line->device >= 0 && line->device != device)
-        return false;
-    if (line->prefix ? strncmp(line->point, point, strlen(line->point)) != 0
-                     : strcmp(line->point, point) != 0)
+    if ((line->device >= 0 && line->device != device) || !names(line, point))
         return false;
     line->calls++;
     if (line->at ? line->calls != line->at : line->calls < line->from)

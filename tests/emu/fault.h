@@ -127,6 +127,9 @@ struct emu_fault {
 /* Passes one point of the plan. Hangs, crashes, exits and delays happen inside. */
 struct emu_fault emu_point(const char *point, int device);
 
+/* Whether the plan names a point at all; what only faults need can be left out otherwise. */
+bool emu_planned(const char *point);
+
 /* The code that a fault means in a library: 0 unless it fails, else `oom`, `lost` or its own;
  * `sticky` replaces the code of a fault that began in another library unless it is 0. */
 int emu_fault_code(struct emu_fault fault, int oom, int lost, int sticky);

@@ -16,8 +16,9 @@
     .encoder = e, .hevc = h, .ten_bit = t, .ten_bit_decode = td, .h264_b_frames = b,               \
     .hevc_b_frames = hb, .scaler = s
 
-#define MESA(version) "Mesa_Gallium_driver_" version "_for_AMD_Radeon_Emulated"
-#define IHD(version) "Intel_iHD_driver_for_Intel(R)_Gen_Graphics_-_" version "_()"
+#define MESA(version)                                                                              \
+    "Mesa Gallium driver " version " for AMD Radeon Emulated (emulated, LLVM 15.0.6)"
+#define IHD(version) "Intel iHD driver for Intel(R) Gen Graphics - " version " ()"
 
 static const struct emu_profile profiles[] = {
     {"ada", EMU_NVIDIA, "Emulated Ada", "535.183.01", HAS(1, 1, 1, 1, 1, 1, 1), 8, 9, 24 * GIB, 2,
