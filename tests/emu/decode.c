@@ -68,6 +68,7 @@ int emu_decoder_create(enum emu_codec codec, struct emu_decoder **ret)
     decoder->av->thread_type = FF_THREAD_SLICE;
     decoder->av->opaque = decoder;
     decoder->av->get_buffer2 = catch_buffer;
+    decoder->av->log_level_offset = 100; /* its lines are not those of the program */
     rc = avcodec_open2(decoder->av, found, NULL);
     if (rc < 0)
         goto fail;

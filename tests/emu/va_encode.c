@@ -110,10 +110,13 @@ static bool read_hevc_sequence(const struct emu_va_job *job, struct emu_encode_s
     if (!q)
         return false;
     s->hevc = true;
-    /* The parameters know the coded size only; what programs crop stands in headers that they
-     * write themselves or not at all. The context has the size that they asked for. */
+    /* The parameters know the coded size only; the surface may be smaller, which is cropping. */
     s->width = q->pic_width_in_luma_samples;
     s->height = q->pic_height_in_luma_samples;
+    if (job->target->width < s->width)
+        s->width = job->target->width;
+    if (job->target->height < s->height)
+        s->height = job->target->height;
     s->bit_depth = (int)q->seq_fields.bits.bit_depth_luma_minus8 + 8;
     s->level = q->general_level_idc;
     s->refs = 1;
