@@ -4,7 +4,8 @@
 
 #include "lathe/hwaccel.h"
 
-const struct lathe_hwaccel *const lathe_hwaccels[] = {&lathe_hwaccel_software, NULL};
+const struct lathe_hwaccel *const lathe_hwaccels[] = {&lathe_hwaccel_nvenc, &lathe_hwaccel_vaapi,
+                                                      &lathe_hwaccel_software, NULL};
 
 const struct lathe_hwaccel *lathe_hwaccel_find(const char *name)
 {

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "encoder.h"
 #include "lathe/base.h"
-#include "lathe/hwaccel.h"
 
 static const char *encoder_name(enum lathe_codec codec)
 {
@@ -26,13 +26,10 @@ static enum AVPixelFormat pixel_format(enum lathe_codec codec, int bits)
     return codec == LATHE_CODEC_HEVC && bits > 8 ? AV_PIX_FMT_YUV420P10 : AV_PIX_FMT_YUV420P;
 }
 
-static const char *preset_options(enum lathe_codec codec, enum lathe_preset preset)
+static void preset_options(enum lathe_codec codec, enum lathe_preset preset, char *ret, size_t size)
 {
-    static const char *const options[] = {
-        "preset=ultrafast", "preset=superfast", "preset=veryfast", "preset=faster",  "preset=fast",
-        "preset=medium",    "preset=slow",      "preset=slower",   "preset=veryslow"};
     (void)codec;
-    return options[preset];
+    snprintf(ret, size, "preset=%s", lathe_preset_name(preset));
 }
 
 /* x264: `stitchable` keeps the parameter sets equal over rate factors (measured: without it CRF 18
@@ -77,29 +74,6 @@ static int x265_params(const struct lathe_encoder_request *r, char *ret, size_t 
     return n;
 }
 
-static void set_common(AVCodecContext *c, const struct lathe_encoder_request *r)
-{
-    c->width = r->width;
-    c->height = r->height;
-    c->sample_aspect_ratio = r->sar;
-    c->time_base = r->time_base;
-    c->framerate = r->frame_rate;
-    c->pix_fmt = r->pix_fmt;
-    c->color_range = r->color_range;
-    c->color_primaries = r->color_primaries;
-    c->color_trc = r->color_transfer;
-    c->colorspace = r->color_matrix;
-    c->chroma_sample_location = r->chroma_location;
-    c->thread_count = r->threads;
-    c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_CLOSED_GOP;
-    if (r->interlaced) {
-        c->flags |= AV_CODEC_FLAG_INTERLACED_DCT;
-        c->field_order = r->top_field_first ? AV_FIELD_TT : AV_FIELD_BB;
-    }
-    if (!r->forced_keys_only)
-        c->gop_size = r->gop_frames;
-}
-
 static int open_encoder(const struct lathe_encoder_request *r, AVCodecContext **ret, char *options,
                         size_t options_size, struct lathe_error *err)
 {
@@ -117,7 +91,7 @@ static int open_encoder(const struct lathe_encoder_request *r, AVCodecContext **
     AVCodecContext *c = avcodec_alloc_context3(codec);
     if (!c)
         return lathe_error_nomem(err);
-    set_common(c, r);
+    lathe_encoder_describe(c, r);
     char params[768];
     const char *params_name = r->codec == LATHE_CODEC_HEVC ? "x265-params" : "x264-params";
     int n = r->codec == LATHE_CODEC_HEVC ? x265_params(r, params, sizeof(params))
@@ -147,9 +121,8 @@ static int open_encoder(const struct lathe_encoder_request *r, AVCodecContext **
                                "cannot open %s for %d×%d %s: %s", name, r->width, r->height,
                                av_get_pix_fmt_name(r->pix_fmt), why);
     }
-    snprintf(options, options_size, "%s crf=%.2f maxrate=%dk bufsize=%dk %s",
-             preset_options(r->codec, r->preset), r->quality, r->maxrate_kbps, r->bufsize_kbit,
-             params);
+    snprintf(options, options_size, "preset=%s crf=%.2f maxrate=%dk bufsize=%dk %s",
+             lathe_preset_name(r->preset), r->quality, r->maxrate_kbps, r->bufsize_kbit, params);
     *ret = c;
     return 0;
 }

@@ -22,6 +22,7 @@
 #include "lathe/error.h"
 #include "lathe/hw.h"
 #include "lathe/job.h"
+#include "lathe/ladder.h"
 
 struct lathe_hwaccel;
 
@@ -92,7 +93,8 @@ struct lathe_hwaccel {
      */
     int (*set_quality)(AVCodecContext *encoder, double quality);
     /* Must provide. What the preset becomes, e.g. "preset=fast" (lathe probe --presets). */
-    const char *(*preset_options)(enum lathe_codec codec, enum lathe_preset preset);
+    void (*preset_options)(enum lathe_codec codec, enum lathe_preset preset, char *ret,
+                           size_t size);
 
     /* --- GPU families must provide all of the rest; software none --- */
     enum AVHWDeviceType device_type;
@@ -126,6 +128,14 @@ void lathe_hwaccel_close_device(struct lathe_hwaccel_device *device);
 int lathe_hwaccel_setup_decoder(AVCodecContext *decoder, const struct lathe_hwaccel_device *device,
                                 int extra_frames);
 
+/* The decoder of this build for `id` that can use the device; NULL = none, decode in software. */
+const AVCodec *lathe_hwaccel_decoder(const struct lathe_hwaccel *family, enum AVCodecID id);
+
+/* A pool of surfaces that hold pictures of `format` (NV12, P010), for uploads. NULL: memory, or the
+ * device cannot. */
+AVBufferRef *lathe_hwaccel_pool(const struct lathe_hwaccel_device *device,
+                                enum AVPixelFormat format, int width, int height);
+
 /* Appends the filters of `description` ("a=x=1:y=2,b") after `input`, each with the device where
  * it wants one; *ret_last is the last of them (`input` for an empty description). Unlike
  * avfilter_graph_parse_ptr it works for upload filters of FFmpeg 8. */
@@ -138,9 +148,9 @@ int lathe_hwaccel_source(AVFilterGraph *graph, const AVFrame *frame, AVRational 
 /* The filters between decoder and encoder for a step of the ladder: what is before `scale` in
  * software, upload, scale, download, as the step wants. `software_scale` is the description of
  * scaling in software (steps 3 and 5). */
-int lathe_hwaccel_stages(const struct lathe_hwaccel *family, int step, int width, int height,
-                         enum AVPixelFormat format, const char *software_scale, char *ret,
-                         size_t size);
+int lathe_hwaccel_stages(const struct lathe_hwaccel *family, enum lathe_ladder_step step, int width,
+                         int height, enum AVPixelFormat format, const char *software_scale,
+                         char *ret, size_t size);
 
 /* --- what the log says --- */
 

@@ -48,6 +48,8 @@ static int encode_trial(AVCodecContext *encoder, struct lathe_error *err)
 
 static json_t *try_encoder(const struct lathe_hwaccel *family, enum lathe_codec codec, int bits)
 {
+    if (codec == LATHE_CODEC_AV1 && !family->encoder_name(codec))
+        return NULL; /* of no interest where there is none: jobs do not ask for it */
     struct lathe_error err = {0};
     enum AVPixelFormat format = family->pixel_format(codec, bits);
     const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(format);
@@ -81,6 +83,16 @@ static json_t *try_encoder(const struct lathe_hwaccel *family, enum lathe_codec 
                      r >= 0, "reason", r >= 0 ? "" : err.what);
 }
 
+static json_t *describe_preset(const struct lathe_hwaccel *family, enum lathe_codec codec,
+                               enum lathe_preset preset)
+{
+    char options[512];
+    family->preset_options(codec, preset, options, sizeof(options));
+    return json_pack("{s:s, s:s, s:s, s:s}", "family", family->name, "codec",
+                     lathe_codec_name(codec), "preset", lathe_preset_name(preset), "options",
+                     options);
+}
+
 static int append(json_t *list, json_t *value)
 {
     return !value ? 0 : json_array_append_new(list, value);
@@ -93,16 +105,14 @@ int lathe_media_encoders(const struct lathe_order *order, lathe_media_progress p
     json_t *encoders = json_array(), *presets = json_array();
     int r = encoders && presets ? 0 : -ENOMEM;
     for (const struct lathe_hwaccel *const *h = lathe_hwaccels; *h && r >= 0; h++)
-        for (enum lathe_codec codec = LATHE_CODEC_H264; codec <= LATHE_CODEC_HEVC && r >= 0;
+        for (enum lathe_codec codec = LATHE_CODEC_H264; codec <= LATHE_CODEC_AV1 && r >= 0;
              codec++) {
-            for (int bits = 8; bits <= 10 && r >= 0; bits += 2)
+            /* Those of GPUs are tried by the verb probe, on each device. */
+            for (int bits = 8; bits <= 10 && r >= 0 && !(*h)->enumerate; bits += 2)
                 r = append(encoders, try_encoder(*h, codec, bits));
-            for (enum lathe_preset p = LATHE_PRESET_ULTRAFAST; p <= LATHE_PRESET_VERYSLOW && r >= 0;
-                 p++)
-                r = append(presets,
-                           json_pack("{s:s, s:s, s:s, s:s}", "family", (*h)->name, "codec",
-                                     lathe_codec_name(codec), "preset", lathe_preset_name(p),
-                                     "options", (*h)->preset_options(codec, p)));
+            for (enum lathe_preset p = LATHE_PRESET_ULTRAFAST;
+                 p <= LATHE_PRESET_VERYSLOW && r >= 0 && (*h)->encoder_name(codec); p++)
+                r = append(presets, describe_preset(*h, codec, p));
         }
     if (r >= 0)
         *ret_body = json_pack("{s:s, s:O, s:O}", "ffmpeg", av_version_info(), "encoders", encoders,

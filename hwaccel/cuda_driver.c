@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include "cuda_driver.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lathe/base.h"
+
+/* Of cuda.h, which is not needed for a handful of functions whose ABI is fixed. */
+#define ATTRIBUTE_COMPUTE_MAJOR 75
+#define ATTRIBUTE_COMPUTE_MINOR 76
+#define ERROR_NO_DEVICE 100
+
+struct cuda {
+    void *library;
+    int (*init)(unsigned flags);
+    int (*device_count)(int *count);
+    int (*device_get)(int *device, int ordinal);
+    int (*device_name)(char *name, int size, int device);
+    /* What follows may be absent. */
+    int (*error_name)(int error, const char **name);
+    int (*driver_version)(int *version);
+    int (*device_memory)(size_t *bytes, int device);
+    int (*device_attribute)(int *value, int attribute, int device);
+    int (*device_pci)(char *id, int size, int device);
+};
+
+#define SYMBOL(member, name)                                                                       \
+    {                                                                                              \
+        name, offsetof(struct cuda, member)                                                        \
+    }
+static const struct {
+    const char *name;
+    size_t offset;
+} symbols[] = {
+    SYMBOL(init, "cuInit"),
+    SYMBOL(device_count, "cuDeviceGetCount"),
+    SYMBOL(device_get, "cuDeviceGet"),
+    SYMBOL(device_name, "cuDeviceGetName"),
+    SYMBOL(error_name, "cuGetErrorName"),
+    SYMBOL(driver_version, "cuDriverGetVersion"),
+    SYMBOL(device_memory, "cuDeviceTotalMem_v2"),
+    SYMBOL(device_attribute, "cuDeviceGetAttribute"),
+    SYMBOL(device_pci, "cuDeviceGetPCIBusId"),
+};
+
+static bool load(struct cuda *cuda)
+{
+    cuda->library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!cuda->library)
+        return false;
+    for (size_t i = 0; i < LATHE_COUNT(symbols); i++) {
+        void *found = dlsym(cuda->library, symbols[i].name);
+        memcpy((char *)cuda + symbols[i].offset, &found, sizeof(found));
+    }
+    return cuda->init && cuda->device_count && cuda->device_get && cuda->device_name;
+}
+
+/* The version of the driver package ("550.54.14"): CUDA's own number does not change with every
+ * driver, and containers hide /proc. */
+static bool nvml_version(char *ret, size_t size)
+{
+    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return false;
+    int (*init)(void), (*shutdown)(void), (*version)(char *, unsigned);
+    *(void **)&init = dlsym(library, "nvmlInit_v2");
+    *(void **)&shutdown = dlsym(library, "nvmlShutdown");
+    *(void **)&version = dlsym(library, "nvmlSystemGetDriverVersion");
+    bool ok = false;
+    if (init && shutdown && version && init() == 0) {
+        ok = version(ret, (unsigned)size) == 0;
+        shutdown();
+    }
+    dlclose(library);
+    return ok;
+}
+
+static void driver_name(const struct cuda *cuda, char *ret, size_t size)
+{
+    char package[80] = "";
+    int cuda_version = 0;
+    _cleanup_fclose_ FILE *f = fopen("/sys/module/nvidia/version", "re");
+    if (!nvml_version(package, sizeof(package)) && (!f || fscanf(f, "%79s", package) != 1))
+        package[0] = '\0';
+    if (cuda->driver_version)
+        cuda->driver_version(&cuda_version);
+    snprintf(ret, size, "%s%sCUDA %d.%d", package, package[0] ? ", " : "", cuda_version / 1000,
+             cuda_version % 1000 / 10);
+}
+
+static void describe(const struct cuda *cuda, int ordinal, struct lathe_hw_device *ret)
+{
+    int device;
+    ret->family = LATHE_ENCODER_NVENC;
+    snprintf(ret->path, sizeof(ret->path), "%d", ordinal);
+    snprintf(ret->id, sizeof(ret->id), "cuda:%d", ordinal);
+    snprintf(ret->name, sizeof(ret->name), "NVIDIA device %d", ordinal);
+    driver_name(cuda, ret->driver, sizeof(ret->driver));
+    if (cuda->device_get(&device, ordinal) != 0)
+        return; /* the probe will say what is wrong with it */
+    char name[sizeof(ret->name)] = "", pci[16] = "";
+    if (cuda->device_name(name, sizeof(name) - 1, device) == 0 && name[0])
+        snprintf(ret->name, sizeof(ret->name), "%s", name);
+    if (cuda->device_pci && cuda->device_pci(pci, sizeof(pci) - 1, device) == 0 && pci[0])
+        snprintf(ret->id, sizeof(ret->id), "%s", pci);
+    size_t bytes = 0;
+    if (cuda->device_memory && cuda->device_memory(&bytes, device) == 0)
+        ret->memory_bytes = bytes;
+    if (cuda->device_attribute) {
+        int major = 0, minor = 0;
+        if (cuda->device_attribute(&major, ATTRIBUTE_COMPUTE_MAJOR, device) == 0 &&
+            cuda->device_attribute(&minor, ATTRIBUTE_COMPUTE_MINOR, device) == 0 && major > 0 &&
+            major < 1000 && minor >= 0 && minor < 1000) {
+            ret->compute_major = major;
+            ret->compute_minor = minor;
+        }
+    }
+}
+
+static void explain(const struct cuda *cuda, const char *call, int error, char *note, size_t size)
+{
+    const char *name = NULL;
+    if (cuda->error_name)
+        cuda->error_name(error, &name);
+    if (error == ERROR_NO_DEVICE)
+        snprintf(note, size, "the NVIDIA driver finds no device");
+    else
+        snprintf(note, size, "%s: %s (%d)", call, name ? name : "error", error);
+}
+
+/* The library stays loaded: libav uses the same one right after. */
+int lathe_cuda_driver_list(struct lathe_hw_device *ret, int max, char *note, size_t note_size)
+{
+    struct cuda cuda = {0};
+    if (!load(&cuda)) {
+        snprintf(note, note_size, "%s",
+                 cuda.library ? "libcuda.so.1 lacks functions that every version has"
+                              : "no NVIDIA driver (libcuda.so.1)");
+        return 0;
+    }
+    int count = 0, r = cuda.init(0);
+    if (r != 0) {
+        explain(&cuda, "cuInit", r, note, note_size);
+        return 0;
+    }
+    r = cuda.device_count(&count);
+    if (r != 0 || count <= 0) {
+        explain(&cuda, "cuDeviceGetCount", r ? r : ERROR_NO_DEVICE, note, note_size);
+        return 0;
+    }
+    int n = 0;
+    for (; n < count && n < max; n++) {
+        ret[n] = (struct lathe_hw_device){0};
+        describe(&cuda, n, &ret[n]);
+    }
+    return n;
+}
