@@ -249,13 +249,31 @@ static void test_files(void **state)
     in_child(apply_split_rules);
 }
 
+/* The order of a dead parent is not begun. */
+static void be_orphan(void)
+{
+    int sockets[2];
+    (void)open("/dev/null", O_RDONLY | O_CLOEXEC); /* so that the descriptor of slots is taken */
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0 && sockets[0] > LATHE_SLOT_FD);
+    CHECK(dup2(sockets[1], LATHE_SLOT_FD) == LATHE_SLOT_FD);
+    CHECK(write(sockets[0], "an order", 8) == 8);
+    CHECK(lathe_sandbox_limits(NULL) == 0);
+    close(sockets[0]);
+    CHECK(lathe_sandbox_limits(NULL) == -ESRCH);
+}
+
+static void test_orphan(void **state)
+{
+    (void)state;
+    in_child(be_orphan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_orphan),
 #ifdef LATHE_HAVE_SECCOMP
-        cmocka_unit_test(test_system_calls),
-        cmocka_unit_test(test_abort_still_ends_the_process),
+        cmocka_unit_test(test_system_calls), cmocka_unit_test(test_abort_still_ends_the_process),
 #endif
         cmocka_unit_test(test_files),
     };

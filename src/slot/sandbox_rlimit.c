@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,13 +67,25 @@ static int drop_capabilities(struct lathe_error *err)
     return 0;
 }
 
-int lathe_sandbox_limits(struct lathe_error *err)
+/* A parent that died before the signal was asked for sends none, and its order may well lie in the
+ * socket: whoever works on it now works in files that somebody else may be using. */
+static int end_with_parent(struct lathe_error *err)
 {
-    /* Should the parent be gone already, the first read finds the end of the socket. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return lathe_error_set(err, -errno, LATHE_FAULT_INTERNAL, "PR_SET_PDEATHSIG: %s",
                                strerror(errno));
-    int r = limit(RLIMIT_CORE, "RLIMIT_CORE", 0, err);
+    struct pollfd parent = {.fd = LATHE_SLOT_FD, .events = POLLRDHUP};
+    if (poll(&parent, 1, 0) > 0 && (parent.revents & (POLLRDHUP | POLLHUP)))
+        return lathe_error_set(err, -ESRCH, LATHE_FAULT_INTERRUPTED, "whoever started it is gone");
+    return 0;
+}
+
+int lathe_sandbox_limits(struct lathe_error *err)
+{
+    int r = end_with_parent(err);
+    if (r < 0)
+        return r;
+    r = limit(RLIMIT_CORE, "RLIMIT_CORE", 0, err);
     if (r == 0)
         r = limit_memory(err);
     if (r == 0)
