@@ -70,10 +70,10 @@ static void send_body(json_t *body)
     lathe_report_finish(&report);
 }
 
-static void send_failure(enum lathe_fault fault)
+static void send_failure(enum lathe_fault fault, const char *what)
 {
     struct lathe_report report = {.ok = false};
-    lathe_error_set(&report.err, -EBADMSG, fault, "the fake was told to fail");
+    lathe_error_set(&report.err, -EBADMSG, fault, "%s", what);
     json_t *json = NULL;
     must(lathe_report_to_json(&report, &json) == 0);
     send_json(json);
@@ -280,6 +280,8 @@ static json_t *chunk(const struct lathe_order *order, const char *fault)
     json_t *list = json_array();
     for (int i = 0; i < LATHE_RENDITIONS_MAX && order->out_paths[i]; i++) {
         snprintf(text, sizeof text, "[chunk %u %.3f]", order->index, order->rates[i].quality);
+        if (strcmp(fault, "rot") == 0) /* found out by whoever reads it */
+            text[0] = '!';
         write_file(order->out_paths[i], text);
         size_t bytes = strlen(text) + (strcmp(fault, "short") == 0);
         json_array_append_new(list, json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes,
@@ -303,8 +305,11 @@ static json_t *audio(const struct lathe_order *order)
                      "warnings");
 }
 
+/* NULL after a failure was sent. */
 static json_t *merge(const struct lathe_order *order, const char *fault)
 {
+    if (strcmp(fault, "lose") == 0) /* an object that vanishes */
+        must(unlink(order->inputs[2].path) == 0);
     FILE *out = fopen(order->out_paths[0], "w");
     must(out != NULL);
     uint64_t frames = strcmp(fault, "miscount") == 0;
@@ -314,6 +319,14 @@ static json_t *merge(const struct lathe_order *order, const char *fault)
         char *text = NULL;
         size_t size = 0;
         must(path && lathe_read_file(path, 1000, &text, &size, NULL) == 0);
+        if (text[0] != '[') {
+            char what[512];
+            snprintf(what, sizeof what, "the chunk %.400s does not parse", path);
+            send_failure(LATHE_FAULT_INTERNAL, what);
+            free(text);
+            must(fclose(out) != EOF);
+            return NULL;
+        }
         must(fwrite(text, 1, size, out) == size);
         free(text);
         bytes += (json_int_t)size;
@@ -357,7 +370,7 @@ static void serve(const struct lathe_order *order)
             send_progress(i);
         }
     if (strcmp(fault, "input") == 0 || strcmp(fault, "internal") == 0) {
-        send_failure(lathe_fault_from_name(fault));
+        send_failure(lathe_fault_from_name(fault), "the fake was told to fail");
         return;
     }
     switch (order->verb) {
@@ -373,9 +386,12 @@ static void serve(const struct lathe_order *order)
     case LATHE_VERB_AUDIO:
         send_body(audio(order));
         break;
-    case LATHE_VERB_MERGE:
-        send_body(merge(order, fault));
+    case LATHE_VERB_MERGE: {
+        json_t *body = merge(order, fault);
+        if (body)
+            send_body(body);
         break;
+    }
     default:
         send_body(inspect());
         break;

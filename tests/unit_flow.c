@@ -337,6 +337,41 @@ static void results_of_another_plan_are_not_adopted(void **state)
     lathe_done_free(done, count);
 }
 
+/* What the merge cannot use is made again, and nothing else. */
+static void damaged_chunk_is_redone(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:1:rot:1 merge:1:lose:1");
+    struct lathe_error err = {0};
+    if (run_job(b, &err) < 0)
+        fail_msg("%s", err.what);
+    json_t *result = NULL;
+    expect_status(b, LATHE_JOB_COMPLETED, &result);
+    expect_output(b, "transcoded/job-1/output_240p.mp4", "[chunk 0 ");
+    const json_t *chunks = json_object_get(result, "chunks");
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(chunks, 1), "attempts")), 2);
+    json_decref(result);
+    assert_int_equal(logged(b, "chunk 0"), 1);
+    assert_int_equal(logged(b, "chunk 1"), 2); /* it did not parse */
+    assert_int_equal(logged(b, "chunk 2"), 2); /* its object was gone */
+    assert_int_equal(logged(b, "chunk 3"), 1);
+    assert_int_equal(logged(b, "audio 0"), 1);
+    assert_int_equal(objects(b, "transcoded/"), 2);
+    struct lathe_agent_progress progress;
+    lathe_agent_get_progress(b->agent, &progress);
+    assert_int_equal(progress.frames_done, 100);
+}
+
+static void chunk_that_never_merges_is_bounded(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:2:rot");
+    struct lathe_error err = {0};
+    assert_int_equal(run_job(b, &err), -EBADMSG);
+    assert_non_null(strstr(err.what, "chunk_002"));
+    assert_int_equal(logged(b, "chunk 1"), 1);
+    assert_int_equal(logged(b, "chunk 2"), LATHE_LIMIT_SLOT_FAILURES);
+    expect_status(b, LATHE_JOB_FAILED, NULL);
+}
+
 static void miscounted_merge_is_refused(void **state)
 {
     struct bench *b = open_bench(state, "merge:0:miscount");
@@ -455,6 +490,8 @@ int main(int argc, char **argv)
         TEST(second_plan_is_the_last),
         TEST(replan_outlives_the_state),
         TEST(results_of_another_plan_are_not_adopted),
+        TEST(damaged_chunk_is_redone),
+        TEST(chunk_that_never_merges_is_bounded),
         TEST(miscounted_merge_is_refused),
         TEST(interruption_gives_back),
         TEST(finished_units_are_adopted),

@@ -35,6 +35,8 @@ struct lathe_flow_sink {
     void (*progress)(void *opaque, const char *job_id, uint32_t unit,
                      const struct lathe_progress *progress);
     void (*done)(void *opaque, const char *job_id, uint32_t unit);
+    /* What was done before turned out to be unusable. */
+    void (*reopened)(void *opaque, const char *job_id, uint32_t unit);
     /* `verdict`: LATHE_RETRY, LATHE_EXHAUSTED (the job is failed now), or who was first. */
     void (*failed)(void *opaque, const char *job_id, uint32_t unit, const struct lathe_error *why,
                    enum lathe_verdict verdict);

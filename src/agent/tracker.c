@@ -79,6 +79,7 @@ static void planned(void *opaque, const char *job_id, const struct lathe_plan *p
         free(t->units);
         t->units = list;
         t->n_units = count;
+        t->merging = false; /* a second plan comes after a merge */
     }
     pthread_mutex_unlock(&t->lock);
 }
@@ -124,6 +125,18 @@ static void done(void *opaque, const char *job_id, uint32_t unit)
     pthread_mutex_unlock(&t->lock);
 }
 
+static void reopened(void *opaque, const char *job_id, uint32_t unit)
+{
+    (void)job_id;
+    struct lathe_tracker *t = opaque;
+    pthread_mutex_lock(&t->lock);
+    if (unit < t->n_units) {
+        t->units[unit].done = false;
+        t->units[unit].frames_now = 0;
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
 static void failed(void *opaque, const char *job_id, uint32_t unit, const struct lathe_error *why,
                    enum lathe_verdict verdict)
 {
@@ -148,6 +161,7 @@ void lathe_tracker_fill_sink(struct lathe_tracker *t, struct lathe_flow_sink *si
                                      .started = started,
                                      .progress = progress,
                                      .done = done,
+                                     .reopened = reopened,
                                      .failed = failed};
 }
 

@@ -8,17 +8,20 @@
 
 #include "flow.h"
 
-static bool object_is_whole(struct lathe_flow *flow, const char *key, uint64_t bytes,
-                            const char *sha256)
+static int object_is_whole(struct lathe_flow *flow, const char *key, uint64_t bytes,
+                           const char *sha256)
 {
     struct lathe_store_meta meta;
-    return key && lathe_store_stat(flow->store, key, &meta, NULL) == 0 &&
-           meta.size_bytes == bytes && strcmp(meta.sha256, sha256) == 0;
+    int r = key ? lathe_store_stat(flow->store, key, &meta, NULL) : -ENOENT;
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return meta.size_bytes == bytes && strcmp(meta.sha256, sha256) == 0;
 }
 
-static bool result_is_whole(struct lathe_flow *flow, const struct lathe_plan *plan,
-                            const struct lathe_unit *what, const json_t *body)
+int lathe_flow_result_is_whole(struct lathe_flow *flow, const struct lathe_plan *plan,
+                               const struct lathe_unit *what, const json_t *body)
 {
+    int r = 1;
     struct lathe_rate_sample samples[LATHE_RENDITIONS_MAX];
     struct lathe_chunk_result chunk;
     uint64_t bytes;
@@ -27,21 +30,21 @@ static bool result_is_whole(struct lathe_flow *flow, const struct lathe_plan *pl
     case LATHE_UNIT_PILOT:
         return lathe_flow_parse_samples(body, plan->n_renditions, samples, NULL) == 0;
     case LATHE_UNIT_AUDIO:
-        return lathe_flow_parse_file(body, &bytes, sha256, NULL) == 0 &&
-               object_is_whole(flow,
+        if (lathe_flow_parse_file(body, &bytes, sha256, NULL) < 0)
+            return 0;
+        return object_is_whole(flow,
                                json_string_value(json_array_get(json_object_get(body, "keys"), 0)),
                                bytes, sha256);
     case LATHE_UNIT_CHUNK:
         if (lathe_flow_parse_chunk(body, plan->n_renditions, &chunk, NULL) < 0 ||
             chunk.plan_chunks != plan->n_chunks)
-            return false;
-        for (int i = 0; i < plan->n_renditions; i++)
-            if (!object_is_whole(flow, chunk.renditions[i].key, chunk.renditions[i].bytes,
-                                 chunk.renditions[i].sha256))
-                return false;
-        return true;
+            return 0;
+        for (int i = 0; r == 1 && i < plan->n_renditions; i++)
+            r = object_is_whole(flow, chunk.renditions[i].key, chunk.renditions[i].bytes,
+                                chunk.renditions[i].sha256);
+        return r;
     }
-    return false;
+    return 0;
 }
 
 /* 1 when taken over, 0 when not. */
@@ -76,7 +79,7 @@ int lathe_flow_adopt(struct lathe_flow *flow, const char *job_id, const struct l
     int taken = 0;
     for (size_t i = 0; i < count && r >= 0; i++) {
         json_t *body = json_loads(done[i].result, 0, NULL);
-        if (body && result_is_whole(flow, &fj.plan, &done[i].what, body))
+        if (body && lathe_flow_result_is_whole(flow, &fj.plan, &done[i].what, body) == 1)
             r = adopt_unit(flow, job_id, &done[i], err);
         else
             r = 0;

@@ -33,7 +33,23 @@ int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint3
 void lathe_flow_tell_failure(struct lathe_flow *flow, const char *job_id, uint32_t unit,
                              const struct lathe_error *why, enum lathe_verdict verdict);
 
+/* --- adopt.c --- */
+/* 1 when the objects of a unit's result are in the store as the result says, 0 when not, negative
+ * when the store cannot be asked now. */
+int lathe_flow_result_is_whole(struct lathe_flow *flow, const struct lathe_plan *plan,
+                               const struct lathe_unit *what, const json_t *body);
+
+/* --- split.c --- */
+/* The bell of a unit: somebody is to look whether it can be claimed. */
+int lathe_flow_ring_unit(struct lathe_flow *flow, const struct lathe_job *job,
+                         const struct lathe_unit *unit, uint32_t number, struct lathe_error *err);
+
 /* --- redo.c: what the merge cannot use --- */
+/* A merge of this manifest failed: exactly the units whose results are to blame are done again;
+ * where none is, the merge itself is tried again. */
+int lathe_flow_merge_failed(struct lathe_flow *flow, const struct lathe_flow_job *fj,
+                            uint64_t merge_fence, const struct lathe_done *done, size_t count,
+                            const struct lathe_error *why, struct lathe_error *err);
 /* The job begins again with one chunk: once, then it fails. */
 int lathe_flow_replan(struct lathe_flow *flow, const char *job_id, uint64_t merge_fence,
                       const struct lathe_error *why, struct lathe_error *err);
@@ -81,6 +97,9 @@ int lathe_flow_audio(struct lathe_flow *flow, struct lathe_flow_job *fj,
                      const struct lathe_claim *claim, json_t **ret_result, struct lathe_error *err);
 int lathe_flow_chunk(struct lathe_flow *flow, struct lathe_flow_job *fj,
                      const struct lathe_claim *claim, json_t **ret_result, struct lathe_error *err);
+
+/* --- unit.c --- */
+void lathe_flow_remove_objects(struct lathe_flow *flow, const json_t *result);
 
 /* --- seams.c --- */
 /* Every chunk saw the picture that its neighbour begins with: -EILSEQ otherwise. */

@@ -86,7 +86,8 @@ static int fetch_audio(struct merge *m, struct lathe_error *err)
     const char *key = json_string_value(json_array_get(json_object_get(m->audio, "keys"), 0));
     if (!m->audio || !key)
         return 0;
-    return lathe_flow_fetch(m->flow, key, m->fj.dir, "audio.mp4", &m->audio_path, err);
+    const char *slash = strrchr(key, '/');
+    return lathe_flow_fetch(m->flow, key, m->fj.dir, slash ? slash + 1 : key, &m->audio_path, err);
 }
 
 static int fill_inputs(struct merge *m, int rendition, struct lathe_order *order,
@@ -100,12 +101,15 @@ static int fill_inputs(struct merge *m, int rendition, struct lathe_order *order
     for (uint32_t i = 0; i < n; i++) {
         const struct lathe_chunk_result *chunk = &m->chunks[i];
         struct lathe_merge_input *input = &order->inputs[i];
-        char name[64];
-        snprintf(name, sizeof name, "merge-%05u.%d.mp4", i, rendition);
         const char *key = chunk->renditions[rendition].key;
         if (!key)
             return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "chunk %u has no object",
                                    i);
+        /* Keeps the object's own name, which an error is recognized by (redo.c). */
+        const char *slash = strrchr(key, '/');
+        _cleanup_free_ char *name = lathe_format("merge-%d-%s", rendition, slash ? slash + 1 : key);
+        if (!name)
+            return lathe_error_nomem(err);
         int r = lathe_flow_fetch(m->flow, key, m->fj.dir, name, &input->path, err);
         if (r < 0)
             return r;
@@ -270,12 +274,15 @@ static int merge_granted(struct lathe_flow *flow, const char *job_id, uint64_t f
     _cleanup_free_ char *summary = NULL;
     struct lathe_error why = {0};
     int r = lathe_flow_job_load(flow, job_id, fence, true, &m.fj, &why);
+    bool loaded = r == 0;
     if (r == 0)
         r = merge(&m, done, count, &summary, &why);
-    if (r < 0 && m.cannot_be_cut) {
+    if (r < 0 && !loaded) {
+        r = lathe_flow_attempt_failed(flow, job_id, LATHE_UNIT_MERGE, fence, &why, err);
+    } else if (r < 0 && m.cannot_be_cut) {
         r = lathe_flow_replan(flow, job_id, fence, &why, err);
     } else if (r < 0) {
-        r = lathe_flow_attempt_failed(flow, job_id, LATHE_UNIT_MERGE, fence, &why, err);
+        r = lathe_flow_merge_failed(flow, &m.fj, fence, done, count, &why, err);
     } else {
         r = commit(&m, summary, err);
         if (r == 0)

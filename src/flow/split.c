@@ -76,20 +76,23 @@ static char *unit_message(const struct lathe_job *job, const struct lathe_unit *
     return text;
 }
 
+int lathe_flow_ring_unit(struct lathe_flow *flow, const struct lathe_job *job,
+                         const struct lathe_unit *unit, uint32_t number, struct lathe_error *err)
+{
+    char key[LATHE_ID_MAX + 32];
+    snprintf(key, sizeof key, "%s/%u", job->id, number);
+    _cleanup_free_ char *body = unit_message(job, unit, number);
+    return body ? lathe_queue_publish(flow->queue, LATHE_TOPIC_CHUNKS, key, body, err)
+                : lathe_error_nomem(err);
+}
+
 static int ring_bells(struct lathe_flow *flow, const struct lathe_job *job,
                       const struct lathe_unit *units, uint32_t count, struct lathe_error *err)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        char key[LATHE_ID_MAX + 32];
-        snprintf(key, sizeof key, "%s/%u", job->id, i);
-        _cleanup_free_ char *body = unit_message(job, &units[i], i);
-        if (!body)
-            return lathe_error_nomem(err);
-        int r = lathe_queue_publish(flow->queue, LATHE_TOPIC_CHUNKS, key, body, err);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < count; i++)
+        r = lathe_flow_ring_unit(flow, job, &units[i], i, err);
+    return r;
 }
 
 /* A plan that does not hold together must not become units that nobody can finish. */

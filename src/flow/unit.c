@@ -27,7 +27,7 @@ static int work(struct lathe_flow *flow, struct lathe_flow_job *fj, const struct
                            claim->unit);
 }
 
-static void remove_objects(struct lathe_flow *flow, const json_t *result)
+void lathe_flow_remove_objects(struct lathe_flow *flow, const json_t *result)
 {
     size_t i;
     const json_t *key;
@@ -47,7 +47,7 @@ static int complete(struct lathe_flow *flow, const struct lathe_claim *claim, js
     int r = lathe_state_complete(flow->state, claim->job_id, claim->unit, claim->fence, text,
                                  &verdict, err);
     if (r == -ESTALE || (r == 0 && verdict != LATHE_DONE)) {
-        remove_objects(flow, result);
+        lathe_flow_remove_objects(flow, result);
         return 0;
     }
     if (r == 0 && flow->sink.done)

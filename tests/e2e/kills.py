@@ -2,6 +2,7 @@
 """Killed at any moment, `lathe run` never leaves a wrong file, sweeps at its next start, and
 resumes under --work without redoing finished chunks."""
 import json
+import os
 import random
 import signal
 import time
@@ -143,6 +144,36 @@ def resume(context, box, number):
     assert not left, f"left behind: {left}"
 
 
+def damaged_chunk(context, box):
+    """A finished chunk whose bytes have changed meanwhile is made again by a resumed run, alone."""
+    _, seconds = reference(context)
+    options = words(context, box, "--work", box.root / "out" / "work")
+    process = box.start(options)
+    chunks = []
+    end = time.monotonic() + 20 * seconds * context.slow
+    while process.poll() is None and len(chunks) < 4 and time.monotonic() < end:
+        chunks = sorted((box.root / "out" / "work").rglob("chunk_*.mp4"))
+        time.sleep(0.02)
+    kill(process.pid)
+    process.communicate()
+    assert len(chunks) >= 4, "no chunk was finished in time"
+    oldest = min(chunks, key=lambda path: path.stat().st_mtime_ns)  # so the state knows of it
+    before = oldest.stat()
+    with open(oldest, "r+b") as file:
+        file.seek(before.st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 0xff]))
+    os.utime(oldest, ns=(before.st_atime_ns, before.st_mtime_ns))  # like a disk that forgets
+    run = box.lathe(*options, "--json")
+    assert run.code == 0, str(run)
+    assert sha256(box.out()) == reference(context)[0], "the result differs from an undisturbed run"
+    result = json.loads(run.out)
+    again = [chunk["index"] for chunk in result["chunks"] if chunk["attempts"] > 1]
+    assert again == [int(oldest.name.split("_")[1].split(".")[0])], f"{again} were made again, not {oldest.name}: {result['warnings']}"
+    assert any(oldest.name in why for why in result["warnings"]), result["warnings"]
+
+
 def other_source(context, box):
     """A work folder of one source is not mistaken for another's."""
     work = box.root / "out" / "work"
@@ -186,5 +217,6 @@ def run(context):
     context.test("suspended and continued", stopped_parent)
     context.test("resume after SIGKILL", resume, signal.SIGKILL)
     context.test("resume after Ctrl-C", resume, signal.SIGINT)
+    context.test("resume with a damaged chunk", damaged_chunk)
     context.test("work folder of another source", other_source)
     context.test("two commands at once", two_at_once)
