@@ -10,8 +10,12 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "media"))
+import recipes  # noqa: E402
 
 FF = "ffmpeg -nostdin -v error -y"
 
@@ -156,11 +160,8 @@ class Context:
         path = self.sources / f"{stem}-{key}.{ext}"
         if not path.exists():
             with tempfile.TemporaryDirectory(dir=self.sources) as tmp:
-                tools = pathlib.Path(__file__).resolve().parent.parent / "media" / "tools"
-                environment = dict(os.environ, GEN=self.gen, TMP=tmp, TOOLS=str(tools),
-                                   OUT=os.path.join(tmp, "made." + ext))
-                subprocess.run(["sh", "-e", "-c", script], env=environment, check=True)
-                os.rename(environment["OUT"], path)
+                recipes.run(script, self.gen, tmp, "made." + ext, check=True)
+                os.rename(os.path.join(tmp, "made." + ext), path)
         return path
 
     def clip(self, seconds, size="320x180", ext="mp4", mux=""):

@@ -70,11 +70,12 @@ struct check_options {
     bool strict_tags; /* rotation, colour and aspect must survive */
     bool numbers;     /* the pictures carry numbers */
     int grid_tolerance;
-    int64_t expect_frames; /* the source has exactly this many, or -1 */
-    int expect_tracks;     /* the source has exactly this many, or -1 */
-    const char *codec;     /* of the output, or NULL */
-    int min_depth;         /* bits of the output's samples */
-    int short_side;        /* of the output's displayed picture, or 0 */
+    int64_t expect_frames;   /* the source has exactly this many, or -1 */
+    int expect_tracks;       /* the source has exactly this many, or -1 */
+    const char *expect_tags; /* comma list of what the source must say about itself, or NULL */
+    const char *codec;       /* of the output, or NULL */
+    int min_depth;           /* bits of the output's samples */
+    int short_side;          /* of the output's displayed picture, or 0 */
 };
 
 /* Seconds, for sound and for people. */

@@ -42,10 +42,39 @@ static void check_size(const struct check_media *source, const struct check_medi
         check_fail("the output's codec is %s, not %s", output->codec, options->codec);
 }
 
+/* A recipe whose options a newer FFmpeg ignores would make a plain source and prove nothing. */
+static void check_expected(const struct check_media *source, const char *list)
+{
+    const struct {
+        const char *name;
+        bool there;
+    } tags[] = {
+        {"range", source->range == AVCOL_RANGE_JPEG},
+        {"colour", source->primaries != AVCOL_PRI_UNSPECIFIED &&
+                       source->transfer != AVCOL_TRC_UNSPECIFIED &&
+                       source->matrix != AVCOL_SPC_UNSPECIFIED},
+        {"hdr10", source->has_mastering && source->max_cll},
+        {"rotation", source->has_rotation},
+        {"interlaced", source->interlaced},
+    };
+    for (const char *word = list; *word;) {
+        size_t length = strcspn(word, ",");
+        bool there = false;
+        for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++)
+            if (strlen(tags[i].name) == length && !memcmp(tags[i].name, word, length))
+                there = tags[i].there;
+        if (!there)
+            check_fail("the source lacks the tag %.*s: the test's own fault", (int)length, word);
+        word += length + (word[length] == ',');
+    }
+}
+
 void check_tags(const struct check_media *source, const struct check_media *output,
                 const struct check_options *options)
 {
     check_size(source, output, options);
+    if (options->expect_tags)
+        check_expected(source, options->expect_tags);
     if (!options->strict_tags)
         return;
     /* Unspecified means limited to every player. */

@@ -11,6 +11,7 @@
  *     --grid N            allowed mean difference of coarse colours (default 6 of 255)
  *     --expect-frames N   what the source must have, so that a broken recipe is noticed
  *     --expect-tracks N   likewise
+ *     --expect-tags LIST  likewise: range,colour,hdr10,rotation,interlaced
  *     --codec NAME  --min-depth BITS  --short-side PIXELS     of the output
  *
  *   media-check --list FILE [--heal]     prints the number and time of each frame
@@ -66,6 +67,8 @@ static int parse(int argc, char **argv, struct check_options *o)
             o->expect_frames = atoll(value);
         else if (!strcmp(argv[i], "--expect-tracks") && ++i)
             o->expect_tracks = atoi(value);
+        else if (!strcmp(argv[i], "--expect-tags") && ++i)
+            o->expect_tags = value;
         else if (!strcmp(argv[i], "--codec") && ++i)
             o->codec = value;
         else if (!strcmp(argv[i], "--min-depth") && ++i)

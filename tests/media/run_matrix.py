@@ -41,9 +41,8 @@ def make_source(case, options):
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as tmp:
         out = os.path.join(tmp, "out." + case.ext)
-        environment = dict(os.environ, GEN=options.gen, TOOLS=str(HERE / "tools"), TMP=tmp, OUT=out)
-        run = subprocess.run(["sh", "-e", "-c", case.script], env=environment, text=True,
-                             capture_output=True, check=False)
+        run = recipes.run(case.script, options.gen, tmp, os.path.basename(out),
+                          capture_output=True, check=False)
         if run.returncode or not os.path.exists(out):
             return None, "the recipe failed: " + run.stderr.strip()[-400:]
         os.rename(out, path)
@@ -59,7 +58,7 @@ def command(case, source, output, options):
                 "0:V:0", "-map", "0:a?", "-vf", f"scale='if(gt(iw,ih),-2,{side})':'if(gt(iw,ih),{side},-2)'",
                 *codec, "-preset", "veryfast", "-crf", "26", "-c:a", "aac", "-enc_time_base",
                 "1:90000", "-video_track_timescale", "90000", "-movie_timescale", "90000",
-                "-movflags", "+faststart", "-vsync", "passthrough", output], output
+                "-movflags", "+faststart", "-fps_mode", "passthrough", output], output
     target = output if len(case.renditions) == 1 else output[:-4]
     words = [options.lathe, "run", source, "-o", target, "--preset", "veryfast",
              "--chunk-seconds", case.chunk_seconds, "--slots", str(options.slots)]
@@ -115,7 +114,7 @@ def run_case(case, options):
 def main():
     parser = argparse.ArgumentParser()
     for name in ("gen", "check", "work"):
-        parser.add_argument("--" + name, required=True)
+        parser.add_argument("--" + name, required=True, type=os.path.abspath)
     parser.add_argument("--lathe", default="lathe")
     parser.add_argument("--slot", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -124,7 +123,7 @@ def main():
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--plain-ffmpeg", action="store_true")
     options = parser.parse_args()
-    options.work = pathlib.Path(options.work).absolute()
+    options.work = pathlib.Path(options.work)
     options.digest = tool_digest(options)
     cases = [c for c in recipes.CASES
              if not options.only or any(word in c.name or word == "=" + c.name
