@@ -157,22 +157,23 @@ static void read_misc(const struct emu_va_buffer *buffer, struct emu_encode_sett
 
 static void record(const struct emu_va_context *context, const struct emu_encode_settings *s)
 {
-    emu_record("va.encode.open",
-               "codec=%s profile=%s entry=%s rc=%s bitrate=%lld maxrate=%lld percent=%d "
-               "hrd_bits=%lld hrd_initial=%lld quality=%d quality_level=%d gop=%d ip_period=%d "
-               "refs=%d level=%d width=%d height=%d bits=%d cabac=%d fps=%d/%d sar=%d:%d",
-               s->hevc ? "hevc" : "h264", emu_va_profile_name(context->config.profile),
-               context->config.entrypoint == VAEntrypointEncSliceLP ? "lp" : "slice",
-               emu_va_rc_name(context->config.rc), (long long)s->bitrate, (long long)s->maxrate,
-               s->maxrate ? (int)((s->bitrate * 100 + s->maxrate / 2) / s->maxrate) : 0,
-               (long long)s->buffer_bits, (long long)s->initial_bits, s->quality, s->quality_level,
-               s->intra_period, s->ip_period, s->refs, s->level, s->width, s->height, s->bit_depth,
-               s->cabac, s->fps_num, s->fps_den, s->sar_width, s->sar_height);
+    emu_record(
+        "va.encode.open",
+        "codec=%s profile=%s entry=%s rc=%s bitrate=%lld maxrate=%lld percent=%d "
+        "hrd_bits=%lld hrd_initial=%lld qp=%d quality=%d quality_level=%d gop=%d ip_period=%d "
+        "refs=%d level=%d width=%d height=%d bits=%d cabac=%d fps=%d/%d sar=%d:%d",
+        s->hevc ? "hevc" : "h264", emu_va_profile_name(context->config.profile),
+        context->config.entrypoint == VAEntrypointEncSliceLP ? "lp" : "slice",
+        emu_va_rc_name(context->config.rc), (long long)s->bitrate, (long long)s->maxrate,
+        s->maxrate ? (int)((s->bitrate * 100 + s->maxrate / 2) / s->maxrate) : 0,
+        (long long)s->buffer_bits, (long long)s->initial_bits, s->qp, s->quality, s->quality_level,
+        s->intra_period, s->ip_period, s->refs, s->level, s->width, s->height, s->bit_depth,
+        s->cabac, s->fps_num, s->fps_den, s->sar_width, s->sar_height);
 }
 
 /* Sequence and rate control come with IDR pictures; the encoder is opened again when they change.
  */
-static VAStatus configure(const struct emu_va_job *job, struct emu_va_encode *encode)
+static VAStatus configure(const struct emu_va_job *job, struct emu_va_encode *encode, int qp)
 {
     const struct emu_va_context *context = job->context;
     const struct emu_encoder_type *type = is_hevc(context) ? &emu_encoder_x265 : &emu_encoder_x264;
@@ -181,6 +182,7 @@ static VAStatus configure(const struct emu_va_job *job, struct emu_va_encode *en
     memset(&s, 0, sizeof(s)); /* compared as bytes below */
     s.profile = profile_name(context->config.profile);
     s.rc = rate_control(context->config.rc);
+    s.qp = s.rc == EMU_RC_CQP ? qp : 0;
     s.fps_num = 25;
     s.fps_den = 1;
     for (int i = 0; i < job->num_buffers; i++)
@@ -289,11 +291,13 @@ VAStatus emu_va_encode_picture(struct emu_va_job *job)
         context->encode = calloc(1, sizeof(*context->encode));
     if (!context->encode)
         return VA_STATUS_ERROR_ALLOCATION_FAILED;
-    status = configure(job, context->encode);
+    if (!read_picture(job, &type, &qp))
+        return VA_STATUS_ERROR_INVALID_PARAMETER;
+    status = configure(job, context->encode, qp);
     if (status != VA_STATUS_SUCCESS)
         return status;
-    if (!read_picture(job, &type, &qp) || !context->encode->encoder)
-        return VA_STATUS_ERROR_INVALID_PARAMETER;
+    if (!context->encode->encoder)
+        return VA_STATUS_ERROR_ENCODING_ERROR;
     input.width = context->encode->settings.width;
     input.height = context->encode->settings.height;
     input.ten_bit = from->fourcc == VA_FOURCC_P010;

@@ -25,6 +25,7 @@ struct emu_encode_settings {
     int sar_width, sar_height; /* 0 = unknown */
     int fps_num, fps_den;
     enum emu_rc rc;
+    int qp;               /* CQP: of the first picture; each names its own */
     int quality;          /* ICQ and QVBR; CRF scale */
     int64_t bitrate;      /* bits per second, target */
     int64_t maxrate;      /* bits per second */

@@ -20,6 +20,7 @@ static void set_rate_control(x264_param_t *p, const struct emu_encode_settings *
     switch (s->rc) {
     case EMU_RC_CQP:
         p->rc.i_rc_method = X264_RC_CQP;
+        p->rc.i_qp_constant = s->qp > 0 ? s->qp : 1; /* 0 would be lossless */
         break;
     case EMU_RC_ICQ:
     case EMU_RC_QVBR:

@@ -27,6 +27,7 @@ static void set_rate_control(x265_param *p, const struct emu_encode_settings *s)
     switch (s->rc) {
     case EMU_RC_CQP:
         p->rc.rateControlMode = X265_RC_CQP;
+        p->rc.qp = s->qp;
         break;
     case EMU_RC_ICQ:
     case EMU_RC_QVBR:
