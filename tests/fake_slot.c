@@ -4,6 +4,7 @@
  * misbehaves on request, so that the parent's side is tested without media and without luck.
  *
  *   LATHE_SLOT_FAKE      faults, separated by blanks: VERB:INDEX:FAULT[:TIMES]; INDEX may be "*"
+ *   LATHE_SLOT_FAKE_CHUNKS  chunks of the plan, 4 if unset
  *   LATHE_SLOT_FAKE_DIR  orders are written to "log" here; attempts that faulted are counted here
  */
 #include <errno.h>
@@ -18,7 +19,6 @@
 #include "lathe/base.h"
 #include "lathe/slot.h"
 
-#define CHUNKS 4
 #define CHUNK_FRAMES 25
 
 extern char **environ;
@@ -206,8 +206,10 @@ static json_t *split(const struct lathe_order *order)
     plan.source_height = 240;
     plan.time_base = (struct lathe_rational){1, 25};
     plan.frame_rate = (struct lathe_rational){25, 1};
-    plan.duration = CHUNKS * CHUNK_FRAMES;
-    plan.frames = CHUNKS * CHUNK_FRAMES;
+    const char *wish = getenv("LATHE_SLOT_FAKE_CHUNKS");
+    const uint32_t n_chunks = wish ? (uint32_t)atoi(wish) : 4;
+    plan.duration = n_chunks * CHUNK_FRAMES;
+    plan.frames = n_chunks * CHUNK_FRAMES;
     plan.codec = order->job->codec;
     plan.preset = order->job->preset;
     plan.encoder_threads = 1;
@@ -234,15 +236,15 @@ static json_t *split(const struct lathe_order *order)
         .stream = 1, .language = "und", .sample_rate = 48000, .channels = 2, .bitrate_kbps = 128};
     plan.n_pilots = 2;
     plan.pilots = calloc(plan.n_pilots, sizeof *plan.pilots);
-    plan.n_chunks = CHUNKS;
+    plan.n_chunks = n_chunks;
     plan.chunks = calloc(plan.n_chunks, sizeof *plan.chunks);
     must(plan.pilots && plan.chunks);
     for (uint32_t i = 0; i < plan.n_pilots; i++)
         plan.pilots[i] = (struct lathe_plan_pilot){i * 50, i * 50, 12, 1200};
-    for (uint32_t i = 0; i < CHUNKS; i++)
+    for (uint32_t i = 0; i < n_chunks; i++)
         plan.chunks[i] = (struct lathe_plan_chunk){
-            i * CHUNK_FRAMES, i + 1 < CHUNKS ? (i + 1) * CHUNK_FRAMES : INT64_MAX, i * CHUNK_FRAMES,
-            CHUNK_FRAMES, 2500};
+            i * CHUNK_FRAMES, i + 1 < n_chunks ? (i + 1) * CHUNK_FRAMES : INT64_MAX,
+            i * CHUNK_FRAMES, CHUNK_FRAMES, 2500};
     json_t *json = NULL;
     must(lathe_plan_to_json(&plan, &json) == 0);
     must(json_dump_file(json, order->plan_path, JSON_COMPACT) == 0);

@@ -187,6 +187,39 @@ static void faults_are_survived(void **state)
     assert_int_equal(objects(b, "transcoded/"), 2);
 }
 
+static size_t results_read;
+
+int __real_lathe_state_results(struct lathe_state *st, const char *job_id, uint32_t first,
+                               uint32_t end, struct lathe_done **ret_done, size_t *ret_count,
+                               struct lathe_error *err);
+int __wrap_lathe_state_results(struct lathe_state *st, const char *job_id, uint32_t first,
+                               uint32_t end, struct lathe_done **ret_done, size_t *ret_count,
+                               struct lathe_error *err);
+int __wrap_lathe_state_results(struct lathe_state *st, const char *job_id, uint32_t first,
+                               uint32_t end, struct lathe_done **ret_done, size_t *ret_count,
+                               struct lathe_error *err)
+{
+    int r = __real_lathe_state_results(st, job_id, first, end, ret_done, ret_count, err);
+    if (r == 0)
+        __atomic_add_fetch(&results_read, *ret_count, __ATOMIC_RELAXED);
+    return r;
+}
+
+/* Each chunk learns from nearly all before it, but each result is read once: 200, not 20,000. */
+static void claims_read_each_result_once(void **state)
+{
+    setenv("LATHE_SLOT_FAKE_CHUNKS", "200", 1);
+    struct bench *b = open_bench(state, "");
+    struct lathe_error err = {0};
+    results_read = 0;
+    int r = run_job(b, &err);
+    unsetenv("LATHE_SLOT_FAKE_CHUNKS");
+    if (r < 0)
+        fail_msg("%s", err.what);
+    expect_status(b, LATHE_JOB_COMPLETED, NULL);
+    assert_in_range(results_read, 190, 202); /* the pilots, and all chunks but the last */
+}
+
 static void retries_are_bounded(void **state)
 {
     struct bench *b = open_bench(state, "chunk:1:crash");
@@ -483,6 +516,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(whole_job),
         TEST(faults_are_survived),
+        TEST(claims_read_each_result_once),
         TEST(retries_are_bounded),
         TEST(bad_input_is_not_retried),
         TEST(split_failure_ends_the_job),

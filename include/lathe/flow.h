@@ -25,6 +25,7 @@
 #include "lathe/store.h"
 
 struct lathe_leases;
+struct lathe_samples;
 
 /* What somebody who watches a job is told; each may be NULL. `unit` may be LATHE_UNIT_SPLIT or
  * LATHE_UNIT_MERGE. */
@@ -48,6 +49,7 @@ struct lathe_flow {
     struct lathe_store *store;
     struct lathe_pool *pool;
     struct lathe_leases *leases; /* renews what steps hold */
+    struct lathe_samples *samples;
     const char *scratch_dir;     /* exists; best on the store's file system */
     const char *owner;           /* of leases */
     struct lathe_cancel *cancel; /* may be NULL */
@@ -66,6 +68,10 @@ int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t u
                      uint64_t fence);
 void lathe_leases_remove(struct lathe_leases *leases, const char *job_id, uint32_t unit,
                          uint64_t fence);
+
+/* The memory of what chunks of recent jobs were encoded with, so that each result is read once. */
+int lathe_samples_create(struct lathe_samples **ret, struct lathe_error *err);
+void lathe_samples_destroy(struct lathe_samples *samples); /* NULL is allowed */
 
 /* Stores the job's record, registers it and rings the bell. `job` was validated. */
 int lathe_flow_submit(struct lathe_flow *flow, const struct lathe_job *job,

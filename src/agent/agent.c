@@ -77,6 +77,8 @@ static int open_ports(struct lathe_agent *agent, const struct lathe_agent_option
     if (r == 0)
         r = lathe_queue_open(o->queue_driver, o->queue_location, &flow->queue, err);
     if (r == 0)
+        r = lathe_samples_create(&flow->samples, err);
+    if (r == 0)
         r = lathe_leases_create(flow->state, flow->lease_ttl_ms, &flow->leases, err);
     return r;
 }
@@ -143,6 +145,7 @@ void lathe_agent_close(struct lathe_agent *agent)
     if (!agent)
         return;
     lathe_leases_destroy(agent->flow.leases);
+    lathe_samples_destroy(agent->flow.samples);
     lathe_queue_close(agent->flow.queue);
     lathe_state_close(agent->flow.state);
     lathe_store_close(agent->flow.store);

@@ -228,9 +228,12 @@ bool lathe_tracker_is_resumed(struct lathe_tracker *t, uint32_t chunk)
 {
     bool ret = false;
     pthread_mutex_lock(&t->lock);
-    for (uint32_t i = 0; i < t->n_units; i++)
-        if (t->units[i].what.kind == LATHE_UNIT_CHUNK && t->units[i].what.index == chunk)
-            ret = t->units[i].done && !t->units[i].started;
+    /* Chunks are the last units, so the last index says where they begin. */
+    uint32_t n_chunks = t->n_units ? t->units[t->n_units - 1].what.index + 1 : 0;
+    if (chunk < n_chunks && n_chunks <= t->n_units) {
+        const struct tracked *u = &t->units[t->n_units - n_chunks + chunk];
+        ret = u->what.kind == LATHE_UNIT_CHUNK && u->done && !u->started;
+    }
     pthread_mutex_unlock(&t->lock);
     return ret;
 }

@@ -89,6 +89,17 @@ int lathe_flow_parse_samples(const json_t *body, int n_renditions, struct lathe_
 int lathe_flow_parse_file(const json_t *body, uint64_t *ret_bytes, char ret_sha256[65],
                           struct lathe_error *err);
 
+/* --- samples.c: what chunks learn from --- */
+struct lathe_samples_of { /* [rendition][number], of one job */
+    struct lathe_rate_sample *pilots[LATHE_RENDITIONS_MAX];
+    struct lathe_rate_sample *done[LATHE_RENDITIONS_MAX]; /* chunks */
+};
+void lathe_samples_clear(struct lathe_samples_of *s);
+/* Those of all pilots and of chunks 0 … n_done-1; the caller clears. -ESTALE when one is missing.
+ */
+int lathe_samples_get(struct lathe_flow *flow, const struct lathe_flow_job *fj, uint32_t n_done,
+                      struct lathe_samples_of *ret, struct lathe_error *err);
+
 /* --- the kinds of units: each runs its order and stores the attempt; *ret_result is what the state
  * will keep --- */
 int lathe_flow_pilot(struct lathe_flow *flow, struct lathe_flow_job *fj,
