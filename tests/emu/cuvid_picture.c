@@ -58,23 +58,29 @@ static bool listed(const unsigned char *list, int count, int index)
     return false;
 }
 
+static enum emu_hevc_use reference_use(const CUVIDHEVCPICPARAMS *in, int i)
+{
+    if (listed(in->RefPicSetStCurrBefore, in->NumPocStCurrBefore, i))
+        return EMU_HEVC_BEFORE;
+    if (listed(in->RefPicSetStCurrAfter, in->NumPocStCurrAfter, i))
+        return EMU_HEVC_AFTER;
+    if (listed(in->RefPicSetLtCurr, in->NumPocLtCurr, i))
+        return EMU_HEVC_LONG_TERM;
+    return EMU_HEVC_FOLLOW;
+}
+
 static void translate_references(const CUVIDHEVCPICPARAMS *in, struct emu_hevc_picture *out)
 {
     for (int i = 0; i < 16; i++) {
-        struct emu_hevc_reference *ref = &out->refs[out->num_refs];
+        enum emu_hevc_use use = reference_use(in, i);
 
-        /* The list holds the current picture too. */
-        if (in->RefPicIdx[i] < 0 || in->PicOrderCntVal[i] == in->CurrPicOrderCntVal)
+        /* A missing reference has no surface and is used all the same. */
+        if (in->RefPicIdx[i] < 0 && use == EMU_HEVC_FOLLOW)
             continue;
-        *ref = (struct emu_hevc_reference){.poc = in->PicOrderCntVal[i],
-                                           .long_term = in->IsLongTerm[i]};
-        if (listed(in->RefPicSetStCurrBefore, in->NumPocStCurrBefore, i))
-            ref->use = EMU_HEVC_BEFORE;
-        else if (listed(in->RefPicSetStCurrAfter, in->NumPocStCurrAfter, i))
-            ref->use = EMU_HEVC_AFTER;
-        else if (listed(in->RefPicSetLtCurr, in->NumPocLtCurr, i))
-            ref->use = EMU_HEVC_LONG_TERM;
-        out->num_refs++;
+        if (in->PicOrderCntVal[i] == in->CurrPicOrderCntVal)
+            continue; /* the list holds the current picture too */
+        out->refs[out->num_refs++] = (struct emu_hevc_reference){
+            .poc = in->PicOrderCntVal[i], .use = use, .long_term = in->IsLongTerm[i]};
     }
 }
 

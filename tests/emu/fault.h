@@ -45,9 +45,9 @@
  *   device.open    every library's first call on a device      device.list   enumeration
  *   va.config va.context va.surface va.buffer va.decode va.process va.encode va.sync va.map
  *   va.derive va.image (vaGetImage and vaPutImage)
- *   cuda.context cuda.alloc cuda.copy (.htod .dtoh .dtod follow) cuda.launch cuda.sync
+ *   cuda.context cuda.alloc cuda.copy (.htod .dtoh .dtod follow) cuda.fill cuda.launch cuda.sync
  *   cuvid.caps cuvid.create cuvid.decode cuvid.map
- *   nvenc.open nvenc.init nvenc.encode nvenc.lock nvenc.register
+ *   nvenc.open nvenc.init nvenc.buffer nvenc.register nvenc.encode nvenc.lock
  *   nvml.init nvml.query
  * Picture actions (green, stale) are honoured by va.decode, va.process, va.encode, cuvid.decode,
  * cuda.launch and nvenc.encode; silent also by va.image and cuda.copy.*. The others treat them as
@@ -61,8 +61,10 @@
  *   ten_bit_decode 0|1  10-bit decode    hevc 0|1        HEVC encode
  *   scaler 0|1          video processing (VA)
  *   driver TEXT         driver version or vendor string (no blanks)
- *   async_ms N          VA: pictures complete N ms after they were submitted, on another thread;
- *                       who reads without waiting reads what was there before
+ *   async_ms N          VA: pictures, CUDA: kernels, fills and copies on the device complete N ms
+ *                       after they were submitted, on another thread; who reads without waiting
+ *                       reads what was there before
+ *   memory_mib N        memory of a device that one process can take (CUDA)
  *
  * THE RECORD: one line an event, "event=NAME pid=N key=value …", written by one write() with
  * O_APPEND, so that processes and threads do not mix. Values hold no blanks. Besides what each

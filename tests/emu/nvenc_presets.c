@@ -14,8 +14,8 @@ static const struct {
     int refs;
 } presets[] = {
     {1, 0, 0, false, false, false, 1}, {1, 0, 0, true, false, false, 1},
-    {1, 0, 0, true, false, false, 2},  {3, 0, 0, true, false, false, 2},
-    {3, 0, 1, true, false, true, 3},   {4, 8, 1, true, true, true, 4},
+    {2, 0, 0, true, false, false, 2},  {3, 0, 0, true, false, false, 2},
+    {3, 4, 1, true, false, true, 3},   {4, 8, 1, true, true, true, 4},
     {4, 16, 2, true, true, true, 5},
 };
 

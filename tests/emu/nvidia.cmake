@@ -14,6 +14,8 @@ function(lathe_emu_nvidia target file)
                         BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$ORIGIN")
 endfunction()
 
+lathe_emu_nvidia(emu_nvml libnvidia-ml.so.1 nvml.c)
+
 if(FFNVCODEC_FOUND)
   lathe_emu_nvidia(emu_cuda libcuda.so.1
                    cuda_context.c cuda_device.c cuda_kernels.c cuda_memory.c cuda_module.c
@@ -32,6 +34,10 @@ if(FFNVCODEC_FOUND)
                      nvenc_x264.c nvenc_x265.c)
     target_link_libraries(emu_nvenc PRIVATE emu_cuda PkgConfig::FFNVCODEC PkgConfig::X264
                                             PkgConfig::X265)
+    add_test(NAME emu_cuda COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/test_cuda.py ${CMAKE_CURRENT_BINARY_DIR})
+    add_test(NAME emu_cuda_faults
+             COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/test_cuda_faults.py ${CMAKE_CURRENT_BINARY_DIR})
+    set_tests_properties(emu_cuda emu_cuda_faults PROPERTIES LABELS emu TIMEOUT 600)
   else()
     message(STATUS "Emulated NVENC left out: libx264-dev or libx265-dev missing")
   endif()
