@@ -15,6 +15,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 FFMPEG = ["ffmpeg", "-nostdin", "-v", "error", "-y"]
 
 
+class Skip(Exception):
+    """Raised by a test that cannot run here; its text says why."""
+
+
 class Event(dict):
     """One line of the record."""
 
@@ -100,7 +104,7 @@ def hashes(text):
 
 
 def frames_md5(path, *options, pix_fmt="nv12"):
-    return hashes(software([*FFMPEG, "-i", path, *options, "-an", "-vsync", "passthrough",
+    return hashes(software([*FFMPEG, "-i", path, *options, "-an", "-fps_mode", "passthrough",
                             "-pix_fmt", pix_fmt, "-f", "framemd5", "-"]))
 
 
@@ -116,25 +120,32 @@ def probe(path, *fields):
     return dict(line.split("=", 1) for line in text.splitlines())
 
 
-def make_sources(recipes, folder):
-    """recipes: file name -> ffmpeg options. Made with two at a time."""
+def make_sources(recipes, folder, optional=()):
+    """recipes: file name -> ffmpeg options. What is optional is left out where it cannot be made
+    or software cannot decode it without an error."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def make(item):
-        software([*FFMPEG, *item[1], folder / item[0]])
+        path = folder / item[0]
+        run = subprocess.run([*FFMPEG, *item[1], path], capture_output=True, text=True)
+        if run.returncode == 0 and item[0] in optional:
+            run = subprocess.run([*FFMPEG, "-i", path, "-f", "null", "-"], capture_output=True,
+                                 text=True)
+        good = run.returncode == 0 and not (item[0] in optional and run.stderr)
+        assert good or item[0] in optional, f"{item[0]}: {run.stderr}"
+        return (item[0], path) if good else None
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(make, recipes.items()))
-    return {name: folder / name for name in recipes}
+        return dict(filter(None, pool.map(make, recipes.items())))
 
 
-def main(tests, recipes):
+def main(tests, recipes, optional=()):
     """tests: (name, function of a Box). Arguments: the build folder, then names to run only."""
     build, only = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:]
     root = pathlib.Path(tempfile.mkdtemp(prefix="lathe-emu-"))
-    failed = []
+    failed, skipped = [], []
     try:
-        sources = make_sources(recipes, root / "sources")
+        sources = make_sources(recipes, root / "sources", optional)
         chosen = [t for t in tests if not only or any(word in t[0] for word in only)]
 
         def run(test):
@@ -142,17 +153,24 @@ def main(tests, recipes):
             try:
                 test[1](Box(build, root / test[0].replace(" ", "_").replace("/", "_"), sources))
                 result = None
+            except Skip as reason:
+                result = reason
             except Exception:  # whatever it was, the test has failed
                 result = traceback.format_exc()
             return test[0], result, time.monotonic() - begin
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             for name, result, seconds in pool.map(run, chosen):
+                if isinstance(result, Skip):
+                    print(f"skip - {name}: {result}", flush=True)
+                    skipped.append(name)
+                    continue
                 print(f"{'not ok' if result else 'ok'} - {name} ({seconds:.1f} s)", flush=True)
                 if result:
                     print(result, flush=True)
                     failed.append(name)
-        print(f"{len(chosen) - len(failed)} passed, {len(failed)} failed, 0 skipped")
+        print(f"{len(chosen) - len(failed) - len(skipped)} passed, {len(failed)} failed, "
+              f"{len(skipped)} skipped")
     finally:
         shutil.rmtree(root, ignore_errors=True)
     sys.exit(1 if failed or not chosen else 0)

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import sources
-from emu import FFMPEG, count_frames, frames_md5, hashes, main, probe, read_record, software
+from emu import FFMPEG, Skip, count_frames, frames_md5, hashes, main, probe, read_record, software
 
 DECODE = ["-hwaccel", "vaapi", "-hwaccel_device", "/dev/null", "-hwaccel_output_format", "vaapi"]
 FULL = "intel-nonfree"
@@ -16,13 +16,13 @@ VBR = ["-rc_mode", "VBR", "-b:v", "600k", "-maxrate", "900k", "-bufsize", "1200k
 def decode(box, source, *before, profile=FULL, pix_fmt="nv12", plan="", timeout=60):
     """Frames through the emulated decoder and back into memory."""
     return box.run(profile, [*FFMPEG, *DECODE, *before, "-i", source, "-an", "-vf",
-                             f"hwdownload,format={pix_fmt}", "-vsync", "passthrough", "-f",
+                             f"hwdownload,format={pix_fmt}", "-fps_mode", "passthrough", "-f",
                              "framemd5", "-"], plan=plan, timeout=timeout)
 
 
 def transcode(box, source, output, *encoder, filters="scale_vaapi=w=320:h=180", profile=FULL,
               plan="", timeout=60):
-    return box.run(profile, [*FFMPEG, *DECODE, "-i", source, "-an", "-vf", filters, "-vsync",
+    return box.run(profile, [*FFMPEG, *DECODE, "-i", source, "-an", "-vf", filters, "-fps_mode",
                              "passthrough", *encoder, output], plan=plan, timeout=timeout)
 
 
@@ -38,6 +38,8 @@ def md5(path):
 
 def decode_test(name):
     def test(box):
+        if name not in box.sources:
+            raise Skip("this encoder cannot make the source")
         source, pix_fmt = box.sources[name], sources.pix_fmt(name)
         wanted = frames_md5(source, pix_fmt=pix_fmt)
         run = decode(box, source, pix_fmt=pix_fmt)
@@ -52,7 +54,7 @@ def decode_test(name):
 def seek(box):
     for name in ("h264_opengop.ts", "hevc_opengop.ts", "h264_pyramid.mp4"):
         source = box.sources[name]
-        wanted = software([*FFMPEG, "-ss", "0.7", "-i", source, "-an", "-vsync", "passthrough",
+        wanted = software([*FFMPEG, "-ss", "0.7", "-i", source, "-an", "-fps_mode", "passthrough",
                            "-pix_fmt", "nv12", "-f", "framemd5", "-"])
         run = decode(box, source, "-ss", "0.7")
         assert run.code == 0 and hashes(run.out) == hashes(wanted), f"{name}: {run}"
@@ -67,10 +69,11 @@ def size_change(box):
                   part])
         data += part.read_bytes()
     joined.write_bytes(data)
-    command = ["-i", joined, "-autoscale", "0", "-an", "-vsync", "passthrough"]
-    wanted = software([*FFMPEG, *command, "-pix_fmt", "nv12", "-f", "framemd5", "-"])
-    run = box.run(FULL, [*FFMPEG, *DECODE, *command, "-vf", "hwdownload,format=nv12", "-f",
-                         "framemd5", "-"])
+    # Every graph ends in one size, since not every FFmpeg lets an output change it.
+    tail = ["-an", "-fps_mode", "passthrough", "-f", "framemd5", "-"]
+    same = "format=nv12,scale=320:240:flags=neighbor"
+    wanted = software([*FFMPEG, "-i", joined, "-vf", same, *tail])
+    run = box.run(FULL, [*FFMPEG, *DECODE, "-i", joined, "-vf", "hwdownload," + same, *tail])
     assert run.code == 0 and hashes(run.out) == hashes(wanted), str(run)
     assert len(run.all("va.context", entry="decode")) == 2
 
@@ -142,7 +145,7 @@ def ladder(box):
              "[c]scale_vaapi=w=256:h=144[z]")
     command = [*FFMPEG, *DECODE, "-i", box.sources["plain.mp4"], "-filter_complex", graph]
     for label, output in zip("xyz", outputs):
-        command += ["-map", f"[{label}]", "-vsync", "passthrough", "-c:v", "h264_vaapi", *VBR,
+        command += ["-map", f"[{label}]", "-fps_mode", "passthrough", "-c:v", "h264_vaapi", *VBR,
                     output]
     run = box.run(FULL, command)
     assert run.code == 0, str(run)
@@ -295,7 +298,8 @@ def lost_in_midstream(box):
 def out_of_memory(box):
     run = transcode(box, box.sources["plain.mp4"], box.path("out.mp4"), "-c:v", "h264_vaapi", *VBR,
                     plan="fault va.surface at=12 do=oom\n")
-    assert run.code not in (0, None) and "Failed to create surface" in run.err, str(run)
+    # It is the decoder's, so what the program makes of it differs by version.
+    assert run.all("fault") and "Failed to create surface" in run.err, str(run)
     run = transcode(box, box.sources["plain.mp4"], box.path("out.mp4"), "-c:v", "h264_vaapi", *VBR,
                     plan="fault va.encode at=12 do=oom\n")
     assert run.code not in (0, None) and "(resource allocation failed)" in run.err, str(run)
@@ -468,4 +472,4 @@ TESTS = [
 ]
 
 if __name__ == "__main__":
-    main(TESTS, {**sources.DECODE, **sources.OTHERS})
+    main(TESTS, {**sources.DECODE, **sources.OTHERS}, sources.OPTIONAL)
