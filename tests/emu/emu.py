@@ -11,12 +11,23 @@ import tempfile
 import time
 import traceback
 
+import sources
+
 HERE = pathlib.Path(__file__).resolve().parent
 FFMPEG = ["ffmpeg", "-nostdin", "-v", "error", "-y"]
 
 
 class Skip(Exception):
     """Raised by a test that cannot run here; its text says why."""
+
+
+class Sources(dict):
+    """Made sources by name; a test that asks for one that could not be made is skipped."""
+
+    def __missing__(self, name):
+        raise Skip(f"{name} cannot be made here: {self.reasons.get(name, 'there is no such one')}")
+
+    reasons = {}
 
 
 class Event(dict):
@@ -120,10 +131,11 @@ def probe(path, *fields):
     return dict(line.split("=", 1) for line in text.splitlines())
 
 
-def make_sources(recipes, folder, optional=()):
+def make_sources(recipes, folder):
     """recipes: file name -> ffmpeg options. What is optional is left out where it cannot be made
     or software cannot decode it without an error."""
     folder.mkdir(parents=True, exist_ok=True)
+    optional = sources.OPTIONAL
 
     def make(item):
         path = folder / item[0]
@@ -136,22 +148,24 @@ def make_sources(recipes, folder, optional=()):
         return (item[0], path) if good else None
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return dict(filter(None, pool.map(make, recipes.items())))
+        made = Sources(filter(None, pool.map(make, recipes.items())))
+    made.reasons = optional
+    return made
 
 
-def main(tests, recipes, optional=()):
+def main(tests, recipes):
     """tests: (name, function of a Box). Arguments: the build folder, then names to run only."""
     build, only = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:]
     root = pathlib.Path(tempfile.mkdtemp(prefix="lathe-emu-"))
     failed, skipped = [], []
     try:
-        sources = make_sources(recipes, root / "sources", optional)
+        made = make_sources(recipes, root / "sources")
         chosen = [t for t in tests if not only or any(word in t[0] for word in only)]
 
         def run(test):
             begin = time.monotonic()
             try:
-                test[1](Box(build, root / test[0].replace(" ", "_").replace("/", "_"), sources))
+                test[1](Box(build, root / test[0].replace(" ", "_").replace("/", "_"), made))
                 result = None
             except Skip as reason:
                 result = reason

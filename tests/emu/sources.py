@@ -53,8 +53,8 @@ OTHERS = {
 }
 
 
-# x265 4.1 crashes on slices or writes slices that no decoder reads: tested where it can be made.
-OPTIONAL = {"hevc_slices.mp4"}
+# What not every machine can make, and why.
+OPTIONAL = {"hevc_slices.mp4": "x265 4.1 crashes on slices, or writes some that nobody can decode"}
 
 
 def pix_fmt(name):
