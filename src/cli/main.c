@@ -10,6 +10,7 @@
 
 #include "commands.h"
 #include "lathe/base.h"
+#include "slot_memory.h"
 
 static void on_signal(int signal)
 {
@@ -94,6 +95,8 @@ static int dispatch(int argc, char **argv)
         return lathe_cli_complain(&err);
     if (settings.help)
         return print_text(lathe_options_help(command));
+    if (lathe_slot_memory_set((unsigned)settings.slots, &err) < 0)
+        return lathe_cli_complain(&err);
     return command->run(&settings);
 }
 
