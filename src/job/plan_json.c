@@ -258,8 +258,9 @@ static void read_pictures(struct lathe_json_in *in, struct lathe_plan *plan)
 
 static void read_encoding(struct lathe_json_in *in, struct lathe_plan *plan)
 {
-    if (lathe_codec_from_name(lathe_json_in_name(in, "codec"), &plan->codec) < 0)
-        lathe_json_in_fail(in, "\"codec\" is unknown");
+    if (lathe_codec_from_name(lathe_json_in_name(in, "codec"), &plan->codec) < 0 ||
+        plan->codec > LATHE_CODEC_HEVC) /* AV1 is only a name of what devices can do */
+        lathe_json_in_fail(in, "\"codec\" is neither h264 nor hevc");
     if (lathe_preset_from_name(lathe_json_in_name(in, "preset"), &plan->preset) < 0)
         lathe_json_in_fail(in, "\"preset\" is unknown");
     plan->encoder_threads = (int)lathe_json_in_int(in, "encoder_threads", 1, 256);
