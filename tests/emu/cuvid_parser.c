@@ -15,6 +15,8 @@ tcuvidCreateVideoParser cuvidCreateVideoParser;
 tcuvidParseVideoData cuvidParseVideoData;
 tcuvidDestroyVideoParser cuvidDestroyVideoParser;
 
+#define MIN_SURFACES 20 /* at its end a stream delivers all that was reordered at once */
+
 struct parser {
     CUVIDPARSERPARAMS parameters;
     AVCodecContext *codec;
@@ -99,7 +101,7 @@ static bool announce(struct parser *p)
         .progressive_sequence = !interlaced(p->frame),
         .bit_depth_luma_minus8 = p->frame->format == AV_PIX_FMT_YUV420P10 ? 2 : 0,
         .bit_depth_chroma_minus8 = p->frame->format == AV_PIX_FMT_YUV420P10 ? 2 : 0,
-        .min_num_decode_surfaces = 8,
+        .min_num_decode_surfaces = MIN_SURFACES,
         .coded_width = (unsigned)p->codec->coded_width,
         .coded_height = (unsigned)p->codec->coded_height,
         .display_area = {0, 0, p->frame->width, p->frame->height},
@@ -113,6 +115,7 @@ static bool announce(struct parser *p)
                                      .transfer_characteristics = (unsigned char)p->frame->color_trc,
                                      .matrix_coefficients = (unsigned char)p->frame->colorspace},
     };
+    int surfaces;
 
     if (p->width == p->frame->width && p->height == p->frame->height &&
         p->format == p->frame->format)
@@ -121,7 +124,10 @@ static bool announce(struct parser *p)
     p->height = p->frame->height;
     p->format = p->frame->format;
     p->next_surface = 0;
-    return p->parameters.pfnSequenceCallback(p->parameters.pUserData, &format) > 0;
+    surfaces = p->parameters.pfnSequenceCallback(p->parameters.pUserData, &format);
+    if (surfaces > 1) /* the caller says how many it has really made */
+        p->parameters.ulMaxNumDecodeSurfaces = (unsigned)surfaces;
+    return surfaces > 0;
 }
 
 /* False when a callback said no; why, the caller knows. */
