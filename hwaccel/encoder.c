@@ -115,6 +115,7 @@ int lathe_encoder_attach(AVCodecContext *c, const struct lathe_encoder_request *
 int lathe_encoder_open(AVCodecContext *c, const struct lathe_hwaccel *family,
                        struct lathe_error *err)
 {
+    const char *name = c->codec->name; /* gone after a failure */
     int code = avcodec_open2(c, NULL, NULL);
     if (code >= 0)
         return 0;
@@ -124,6 +125,6 @@ int lathe_encoder_open(AVCodecContext *c, const struct lathe_hwaccel *family,
         lathe_hwaccel_classify(family, code, true, log, reason, sizeof(reason));
     return lathe_error_set(err, lathe_averror_errno(code),
                            verdict == LATHE_HW_BUSY ? LATHE_FAULT_RESOURCE : LATHE_FAULT_INTERNAL,
-                           "cannot open %s for %d×%d: %s, %s", c->codec->name, c->width, c->height,
+                           "cannot open %s for %d×%d: %s, %s", name, c->width, c->height,
                            lathe_hw_verdict_name(verdict), reason);
 }

@@ -81,12 +81,15 @@ static int set_up(void **state)
 {
     (void)state;
     if (!mkdtemp(root) || mkdir(path_of("in"), 0700) < 0 || mkdir(path_of("out"), 0700) < 0 ||
-        mkdir(path_of("work"), 0700) < 0)
+        mkdir(path_of("work"), 0700) < 0 || mkdir(path_of("dri"), 0700) < 0 ||
+        mkdir(path_of("driver"), 0700) < 0)
         return -1;
     make_file("in/movie.mp4");
     make_file("in/other.txt");
     make_file("work/plan.json");
     make_file("out/old");
+    make_file("dri/renderD128");
+    make_file("driver/state");
     return 0;
 }
 
@@ -101,6 +104,13 @@ static void apply_limits(void)
     CHECK(setenv(LATHE_SLOT_ENV_MEMORY, "8589934592", 1) == 0);
     CHECK(lathe_sandbox_limits(NULL) == 0);
     struct rlimit limit;
+    struct lathe_order order;
+    lathe_order_init(&order);
+    order.gpu_family = LATHE_ENCODER_NVENC;
+    CHECK(lathe_sandbox_memory(&order, NULL) == 0);
+    CHECK(getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
+    order.gpu_family = LATHE_ENCODER_AUTO;
+    CHECK(lathe_sandbox_memory(&order, NULL) == 0);
     CHECK(getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_max == 0);
     if (!LATHE_SLOT_SANITIZED) {
         CHECK(getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur == 8589934592);
@@ -112,7 +122,7 @@ static void apply_limits(void)
     CHECK(geteuid() != 0 || try_open(name, O_RDONLY) < 0);
     CHECK(try_open(path_of("in/movie.mp4"), O_RDONLY) == 0);
     CHECK(setenv(LATHE_SLOT_ENV_MEMORY, "lots", 1) == 0);
-    CHECK(LATHE_SLOT_SANITIZED || lathe_sandbox_limits(NULL) == -EINVAL);
+    CHECK(LATHE_SLOT_SANITIZED || lathe_sandbox_memory(&order, NULL) == -EINVAL);
 }
 
 static void test_limits(void **state)
@@ -193,11 +203,12 @@ static void test_abort_still_ends_the_process(void **state)
 }
 #endif
 
-static void confine(enum lathe_verb verb)
+static void confine(enum lathe_verb verb, enum lathe_encoder gpu_family)
 {
     struct lathe_order order;
     lathe_order_init(&order);
     order.verb = verb;
+    order.gpu_family = gpu_family;
     order.source_path = strdup(path_of("in/movie.mp4"));
     order.plan_path = strdup(path_of("work/plan.json"));
     order.out_paths[0] = strdup(path_of("out/a.mp4"));
@@ -207,7 +218,7 @@ static void confine(enum lathe_verb verb)
 
 static void apply_chunk_rules(void)
 {
-    confine(LATHE_VERB_CHUNK);
+    confine(LATHE_VERB_CHUNK, LATHE_ENCODER_AUTO);
     CHECK(try_open(path_of("in/movie.mp4"), O_RDONLY) == 0);
     CHECK(try_open(path_of("work/plan.json"), O_RDONLY) == 0);
     CHECK(try_open(path_of("out/a.mp4"), O_RDWR | O_CREAT | O_TRUNC) == 0);
@@ -234,9 +245,35 @@ static void apply_chunk_rules(void)
 
 static void apply_split_rules(void)
 {
-    confine(LATHE_VERB_SPLIT);
+    confine(LATHE_VERB_SPLIT, LATHE_ENCODER_AUTO);
     CHECK(try_open(path_of("work/plan.json"), O_WRONLY | O_TRUNC) == 0);
     CHECK(try_open(path_of("in/movie.mp4"), O_RDONLY) == 0);
+    CHECK(try_open(path_of("in/other.txt"), O_RDONLY) == -EACCES);
+}
+
+static void name_gpu_files(void)
+{
+    CHECK(setenv("LATHE_SLOT_DRI_DIR", path_of("dri"), 1) == 0);
+    CHECK(setenv(LATHE_SLOT_ENV_FILES, path_of("driver"), 1) == 0);
+    CHECK(try_open(path_of("dri/renderD128"), O_RDWR) == 0);
+}
+
+static void apply_software_rules(void)
+{
+    name_gpu_files();
+    confine(LATHE_VERB_CHUNK, LATHE_ENCODER_AUTO);
+    CHECK(try_open(path_of("dri/renderD128"), O_RDONLY) == -EACCES);
+    CHECK(try_open(path_of("driver/state"), O_RDONLY) == -EACCES);
+    CHECK(try_open("/dev/dri", O_RDONLY | O_DIRECTORY) < 0);
+}
+
+static void apply_gpu_rules(void)
+{
+    name_gpu_files();
+    confine(LATHE_VERB_CHUNK, LATHE_ENCODER_VAAPI);
+    CHECK(try_open(path_of("dri/renderD128"), O_RDWR) == 0);
+    CHECK(try_open(path_of("driver/new"), O_RDWR | O_CREAT) == 0);
+    CHECK(mkdir(path_of("driver/cache"), 0700) == 0);
     CHECK(try_open(path_of("in/other.txt"), O_RDONLY) == -EACCES);
 }
 
@@ -247,6 +284,8 @@ static void test_files(void **state)
         skip();
     in_child(apply_chunk_rules);
     in_child(apply_split_rules);
+    in_child(apply_software_rules);
+    in_child(apply_gpu_rules);
 }
 
 /* The order of a dead parent is not begun. */

@@ -17,7 +17,8 @@
 #define LATHE_RENDITIONS_MAX 8
 #define LATHE_NAME_MAX 31 /* of a rendition: "720p" */
 
-/* AV1 is what some GPUs encode (lathe probe); jobs make H.264 or HEVC. */
+/* AV1 is what some GPUs encode (lathe probe); jobs make H.264 or HEVC, and lathe_codec_from_name
+ * knows only those. */
 enum lathe_codec { LATHE_CODEC_H264 = 0, LATHE_CODEC_HEVC, LATHE_CODEC_AV1 };
 enum lathe_encoder {
     LATHE_ENCODER_AUTO = 0,

@@ -29,6 +29,8 @@ int lathe_media_inspect(const struct lathe_order *order, lathe_media_progress pr
                         void *opaque, json_t **ret_body, struct lathe_error *err);
 int lathe_media_encoders(const struct lathe_order *order, lathe_media_progress progress,
                          void *opaque, json_t **ret_body, struct lathe_error *err);
+int lathe_media_probe(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
+                      json_t **ret_body, struct lathe_error *err);
 
 /* Silences libav's own logging and keeps its last error line for messages. Call once. */
 void lathe_media_setup(void);

@@ -83,6 +83,8 @@ static const struct lathe_option plan_options[] = {OPTION_OUTPUT, OPTIONS_JOB, O
 static const struct lathe_option probe_options[] = {
     {"presets", 0, LATHE_OPTION_FLAG, AT(presets), NULL, NULL, 0, 0,
      "show what each preset means to each encoder"},
+    {"sessions", 0, LATHE_OPTION_FLAG, AT(sessions), NULL, NULL, 0, 0,
+     "find out how many encode sessions a GPU allows"},
     OPTION_JSON,
     OPTION_HELP,
 };

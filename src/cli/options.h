@@ -20,7 +20,7 @@ struct lathe_settings {
     double quality;                      /* negative = not given */
     int passes, slots;                   /* slots 0 = chosen */
     double chunk_seconds, gop_seconds;   /* 0 = chosen */
-    bool keep, upscale, json, quiet, presets, help;
+    bool keep, upscale, json, quiet, presets, sessions, help;
 };
 
 enum lathe_option_type {

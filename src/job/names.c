@@ -61,7 +61,7 @@ const char *lathe_preset_name(enum lathe_preset preset)
 
 int lathe_codec_from_name(const char *name, enum lathe_codec *ret)
 {
-    int value = from_name(codecs, LATHE_COUNT(codecs), name);
+    int value = from_name(codecs, LATHE_CODEC_AV1, name); /* those that jobs make */
     if (value < 0)
         return value;
     *ret = (enum lathe_codec)value;

@@ -10,11 +10,14 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "lathe/hwaccel.h"
+
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static char log_line[256];
 
 static void capture_log(void *avcl, int level, const char *format, va_list args)
 {
+    lathe_hwaccel_log(avcl, level, format, args);
     if (level > AV_LOG_ERROR)
         return;
     char line[sizeof(log_line)];

@@ -14,6 +14,12 @@
 #include "sandbox.h"
 #include "serve.h"
 
+static int confine(const struct lathe_order *order, struct lathe_error *err)
+{
+    int r = lathe_sandbox_memory(order, err);
+    return r < 0 ? r : lathe_sandbox_files(order, err);
+}
+
 static const struct lathe_slot_service service = {
     .verbs =
         {
@@ -24,8 +30,9 @@ static const struct lathe_slot_service service = {
             [LATHE_VERB_MERGE] = lathe_media_merge,
             [LATHE_VERB_INSPECT] = lathe_media_inspect,
             [LATHE_VERB_ENCODERS] = lathe_media_encoders,
+            [LATHE_VERB_PROBE] = lathe_media_probe,
         },
-    .confine = lathe_sandbox_files,
+    .confine = confine,
 };
 
 static int print_version(void)

@@ -24,13 +24,22 @@
 /* Environment of a slot, set by the parent: most address space, bytes. */
 #define LATHE_SLOT_ENV_MEMORY "LATHE_SLOT_MEMORY_BYTES"
 
+/* Set by whoever runs Lathe: files and folders, separated by colons, that drivers of GPUs need
+ * besides the usual ones, to read and write. */
+#define LATHE_SLOT_ENV_FILES "LATHE_SLOT_FILES"
+
 /* Resource limits, no core dumps, no debugger, and an end together with the parent. */
 int lathe_sandbox_limits(struct lathe_error *err);
+
+/* The limit of memory, with the first order: not where drivers of GPUs are loaded, which reserve
+ * more addresses than there is memory. */
+int lathe_sandbox_memory(const struct lathe_order *order, struct lathe_error *err);
 
 /* System calls that no media work needs answer EPERM. */
 int lathe_sandbox_syscalls(struct lathe_error *err);
 
-/* Leaves only the files of `order` and what drivers need. 1: confined; 0: this kernel cannot. */
+/* Leaves only the files of `order` and what libraries need; of GPUs nothing unless the order names
+ * one. 1: confined; 0: this kernel cannot. */
 int lathe_sandbox_files(const struct lathe_order *order, struct lathe_error *err);
 
 /* The version of landlock that this kernel has, or 0. */

@@ -103,7 +103,7 @@ static int allow_order(const struct rules *rules, const struct lathe_order *orde
 }
 
 /* Drivers of GPUs are found through these variables, in lists separated by colons. */
-static int allow_listed(const struct rules *rules, const char *variable)
+static int allow_listed(const struct rules *rules, const char *variable, uint64_t access)
 {
     const char *list = getenv(variable);
     _cleanup_free_ char *copy = strdup(list ? list : "");
@@ -113,17 +113,23 @@ static int allow_listed(const struct rules *rules, const char *variable)
     char *state = NULL;
     for (char *folder = strtok_r(copy, ":", &state); folder && r == 0;
          folder = strtok_r(NULL, ":", &state))
-        r = allow(rules, folder, FS_READ | FS_LIST);
+        r = allow(rules, folder, access);
     return r;
 }
 
-/* Device nodes by name: all of /dev would include disks. */
 static int allow_devices(const struct rules *rules)
 {
     static const char *const always[] = {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"};
     int r = 0;
     for (size_t i = 0; i < LATHE_COUNT(always) && r == 0; i++)
         r = allow(rules, always[i], FS_READ | FS_WRITE | FS_TRUNCATE);
+    return r;
+}
+
+/* Device nodes by name: all of /dev would include disks. */
+static int allow_gpus(const struct rules *rules)
+{
+    int r = 0;
     DIR *folder = opendir("/dev");
     if (!folder)
         return r;
@@ -160,8 +166,20 @@ static int allow_system(const struct rules *rules)
     for (size_t i = 0; i < LATHE_COUNT(places) && r == 0; i++)
         r = allow(rules, places[i], FS_READ | FS_LIST);
     for (size_t i = 0; i < LATHE_COUNT(lists) && r == 0; i++)
-        r = allow_listed(rules, lists[i]);
+        r = allow_listed(rules, lists[i], FS_READ | FS_LIST);
     return r == 0 ? allow_devices(rules) : r;
+}
+
+/* Drivers are large and trusted by the kernel: an order that needs none cannot reach any. */
+static int allow_drivers(const struct rules *rules)
+{
+    static const char *const lists[] = {"LATHE_SLOT_DRI_DIR", LATHE_SLOT_ENV_FILES};
+    int r = allow_gpus(rules);
+    for (size_t i = 0; i < LATHE_COUNT(lists) && r == 0; i++)
+        r = allow_listed(rules, lists[i],
+                         FS_READ | FS_LIST | FS_WRITE | FS_MAKE | FS_TRUNCATE |
+                             LANDLOCK_ACCESS_FS_MAKE_DIR);
+    return r;
 }
 
 static int confine(const struct rules *rules, const struct lathe_order *order)
@@ -169,6 +187,8 @@ static int confine(const struct rules *rules, const struct lathe_order *order)
     int r = allow_order(rules, order);
     if (r == 0)
         r = allow_system(rules);
+    if (r == 0 && order->gpu_family != LATHE_ENCODER_AUTO)
+        r = allow_drivers(rules);
     if (r < 0)
         return r;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

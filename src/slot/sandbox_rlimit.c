@@ -32,10 +32,10 @@ static int limit(int what, const char *name, rlim_t value, struct lathe_error *e
     return 0;
 }
 
-static int limit_memory(struct lathe_error *err)
+int lathe_sandbox_memory(const struct lathe_order *order, struct lathe_error *err)
 {
     const char *text = getenv(LATHE_SLOT_ENV_MEMORY);
-    if (!text || LATHE_SLOT_SANITIZED)
+    if (!text || LATHE_SLOT_SANITIZED || order->gpu_family != LATHE_ENCODER_AUTO)
         return 0;
     char *end;
     errno = 0;
@@ -86,8 +86,6 @@ int lathe_sandbox_limits(struct lathe_error *err)
     if (r < 0)
         return r;
     r = limit(RLIMIT_CORE, "RLIMIT_CORE", 0, err);
-    if (r == 0)
-        r = limit_memory(err);
     if (r == 0)
         r = drop_capabilities(err);
     if (r == 0 && !LATHE_SLOT_SANITIZED && prctl(PR_SET_DUMPABLE, 0) < 0)
