@@ -60,6 +60,7 @@
  *   bframes 0|1         B-frames         ten_bit 0|1     10-bit encode
  *   ten_bit_decode 0|1  10-bit decode    hevc 0|1        HEVC encode
  *   scaler 0|1          video processing (VA)
+ *   min_width N, min_height N   VA: the smallest picture that can be encoded
  *   huc 0|1             intel-free: the low-power encoder has CBR, VBR and QVBR
  *   driver TEXT         driver version or vendor string (no blanks)
  *   async_ms N          VA: pictures, CUDA: kernels, fills and copies on the device complete N ms

@@ -397,6 +397,18 @@ def unsupported(box):
     assert not run.all("va.context", entry="decode"), "decoded on the device all the same"
 
 
+def too_small(box):
+    source = box.sources["plain.mp4"]
+    for width, codec, plan, good in ((320, "hevc", "", False), (320, "h264", "", True),
+                                     (640, "hevc", "", True),
+                                     (320, "h264", "set min_height 200\n", False)):
+        run = transcode(box, source, box.path("out.mp4"), "-c:v", codec + "_vaapi", *VBR,
+                        filters=f"scale_vaapi=w={width}:h={width * 9 // 16}", profile="amd-new",
+                        plan=plan)
+        assert (run.code == 0) == good, f"{codec} {width}: {run}"
+        assert good or "does not support encoding at size" in run.err, str(run)
+
+
 def b_frames_are_not_there(box):
     output = box.path("out.mp4")
     run = transcode(box, box.sources["plain.mp4"], output, "-c:v", "h264_vaapi", *VBR, "-bf", "3")
@@ -473,8 +485,8 @@ TESTS = [
     ("fault decode", decode_fails), ("fault hang", hang), ("fault crash", crash),
     ("fault sticky", sticky), ("fault wrong pictures", wrong_pictures),
     ("fault silent copy", silent_copy), ("fault unsupported", unsupported),
-    ("no b-frames", b_frames_are_not_there), ("fault session limit", session_limit),
-    ("several devices", several_devices), ("fault delay", delay),
+    ("too small", too_small), ("no b-frames", b_frames_are_not_there),
+    ("fault session limit", session_limit), ("several devices", several_devices), ("fault delay", delay),
     ("misspelt plan", misspelt_plan),
 ]
 

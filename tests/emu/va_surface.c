@@ -108,6 +108,21 @@ static void add_attribute(VASurfaceAttrib *list, unsigned *count, VASurfaceAttri
     };
 }
 
+/* Encoders refuse small pictures; Mesa says from which size on they work. */
+static void smallest(const struct emu_va_config *config, int *ret_width, int *ret_height)
+{
+    bool encodes =
+        config->entrypoint == VAEntrypointEncSlice || config->entrypoint == VAEntrypointEncSliceLP;
+    bool hevc = config->profile == VAProfileHEVCMain || config->profile == VAProfileHEVCMain10;
+    bool mesa = strcmp(emu_profile()->name, "amd-new") == 0;
+
+    *ret_width = *ret_height = SIZE_MIN;
+    if (!encodes)
+        return;
+    *ret_width = (int)emu_setting("min_width", !mesa ? SIZE_MIN : hevc ? 384 : 256);
+    *ret_height = (int)emu_setting("min_height", mesa ? 128 : SIZE_MIN);
+}
+
 /* Called twice: without a list for the number, then with it. */
 static VAStatus query_attributes(VADriverContextP ctx, VAConfigID id, VASurfaceAttrib *list,
                                  unsigned *num)
@@ -116,6 +131,7 @@ static VAStatus query_attributes(VADriverContextP ctx, VAConfigID id, VASurfaceA
     const uint32_t both = VA_SURFACE_ATTRIB_GETTABLE | VA_SURFACE_ATTRIB_SETTABLE;
     VASurfaceAttrib all[8];
     unsigned count = 0;
+    int min_width, min_height;
 
     if (!config)
         return VA_STATUS_ERROR_INVALID_CONFIG;
@@ -123,8 +139,9 @@ static VAStatus query_attributes(VADriverContextP ctx, VAConfigID id, VASurfaceA
         add_attribute(all, &count, VASurfaceAttribPixelFormat, both, VA_FOURCC_NV12);
     if (config->profile == VAProfileHEVCMain10 || config->profile == VAProfileNone)
         add_attribute(all, &count, VASurfaceAttribPixelFormat, both, VA_FOURCC_P010);
-    add_attribute(all, &count, VASurfaceAttribMinWidth, VA_SURFACE_ATTRIB_GETTABLE, SIZE_MIN);
-    add_attribute(all, &count, VASurfaceAttribMinHeight, VA_SURFACE_ATTRIB_GETTABLE, SIZE_MIN);
+    smallest(config, &min_width, &min_height);
+    add_attribute(all, &count, VASurfaceAttribMinWidth, VA_SURFACE_ATTRIB_GETTABLE, min_width);
+    add_attribute(all, &count, VASurfaceAttribMinHeight, VA_SURFACE_ATTRIB_GETTABLE, min_height);
     add_attribute(all, &count, VASurfaceAttribMaxWidth, VA_SURFACE_ATTRIB_GETTABLE,
                   SIZE_MAX_PIXELS);
     add_attribute(all, &count, VASurfaceAttribMaxHeight, VA_SURFACE_ATTRIB_GETTABLE,
