@@ -3,7 +3,7 @@
 """End-to-end suites over the built programs.
 
 usage: run_e2e.py --lathe LATHE --slot LATHE_SLOT --gen MEDIA_GEN --check MEDIA_CHECK --work FOLDER
-                  [SUITE]...       (bad_inputs cli_usage determinism kills trust; default: all)
+                  [SUITE]...       (bad_inputs cli_usage determinism kills sizes trust; default: all)
                   [--only WORD]    only checks whose name has WORD, and what these need
                   [--slow FACTOR]  time limits are multiplied, for builds with sanitizers
 """
@@ -16,10 +16,11 @@ import cli_usage
 import determinism
 import harness
 import kills
+import sizes
 import trust
 
 SUITES = {"trust": trust, "cli_usage": cli_usage, "bad_inputs": bad_inputs,
-          "determinism": determinism, "kills": kills}
+          "determinism": determinism, "kills": kills, "sizes": sizes}
 
 
 def main():
