@@ -66,7 +66,6 @@ struct emu_nvenc_backend {
                   struct emu_nvenc_packet *ret);
     /* Parameter sets with start codes, malloc'd. */
     int (*headers)(void *encoder, uint8_t **ret_data, size_t *ret_size_bytes);
-    int (*reconfigure)(void *encoder, const struct emu_nvenc_settings *settings);
     void (*close)(void *encoder);
 };
 

@@ -248,6 +248,47 @@ static NVENCSTATUS initialize(void *handle, NV_ENC_INITIALIZE_PARAMS *p)
     return NV_ENC_SUCCESS;
 }
 
+/* With the session's lock held. */
+static NVENCSTATUS feed(struct emu_nvenc_session *s, const struct emu_nvenc_picture *picture)
+{
+    struct emu_nvenc_packet packet = {0};
+    int got = s->backend->encode(s->encoder, picture, &packet);
+
+    if (got < 0)
+        return emu_nvenc_fail(s, NV_ENC_ERR_GENERIC, "software encoder failed");
+    if (!got)
+        return NV_ENC_ERR_NEED_MORE_INPUT;
+    emu_nvenc_deliver(s, &packet);
+    return NV_ENC_SUCCESS;
+}
+
+/* With the session's lock held. */
+static NVENCSTATUS finish(struct emu_nvenc_session *s)
+{
+    NVENCSTATUS status = NV_ENC_SUCCESS;
+
+    while (s->waiting && !status)
+        status = feed(s, NULL);
+    return status;
+}
+
+/* With the session's lock held. The encoder behind cannot change its rate, so another one goes on:
+ * what FFmpeg asks for anyway, a reset and an IDR picture. */
+static NVENCSTATUS restart(struct emu_nvenc_session *s, const struct emu_nvenc_settings *settings)
+{
+    NVENCSTATUS status = finish(s);
+
+    if (status)
+        return status;
+    s->backend->close(s->encoder);
+    s->settings = *settings;
+    if (s->backend->open(settings, &s->encoder) < 0) {
+        s->encoder = NULL;
+        return emu_nvenc_fail(s, NV_ENC_ERR_INVALID_PARAM, "software encoder refused");
+    }
+    return NV_ENC_SUCCESS;
+}
+
 static NVENCSTATUS reconfigure(void *handle, NV_ENC_RECONFIGURE_PARAMS *p)
 {
     struct emu_nvenc_session *s = emu_nvenc_session(handle);
@@ -271,26 +312,9 @@ static NVENCSTATUS reconfigure(void *handle, NV_ENC_RECONFIGURE_PARAMS *p)
         settings.gop != s->settings.gop || settings.b_frames != s->settings.b_frames)
         return emu_nvenc_fail(s, NV_ENC_ERR_INVALID_PARAM, "only rates can change");
     pthread_mutex_lock(&s->lock);
-    if (s->backend->reconfigure(s->encoder, &settings) < 0)
-        status = emu_nvenc_fail(s, NV_ENC_ERR_INVALID_PARAM, "software encoder refused");
-    else
-        s->settings = settings;
+    status = restart(s, &settings);
     pthread_mutex_unlock(&s->lock);
     return status;
-}
-
-/* With the session's lock held. */
-static NVENCSTATUS feed(struct emu_nvenc_session *s, const struct emu_nvenc_picture *picture)
-{
-    struct emu_nvenc_packet packet = {0};
-    int got = s->backend->encode(s->encoder, picture, &packet);
-
-    if (got < 0)
-        return emu_nvenc_fail(s, NV_ENC_ERR_GENERIC, "software encoder failed");
-    if (!got)
-        return NV_ENC_ERR_NEED_MORE_INPUT;
-    emu_nvenc_deliver(s, &packet);
-    return NV_ENC_SUCCESS;
 }
 
 static NVENCSTATUS encode_one(struct emu_nvenc_session *s, const NV_ENC_PIC_PARAMS *p,
@@ -334,12 +358,7 @@ static NVENCSTATUS encode_picture(void *handle, NV_ENC_PIC_PARAMS *p)
     if ((status = emu_nvenc_result(fault)))
         return emu_nvenc_fail(s, status, "encode");
     pthread_mutex_lock(&s->lock);
-    if (end) {
-        while (s->waiting && !(status = feed(s, NULL)))
-            ;
-    } else {
-        status = encode_one(s, p, fault.action);
-    }
+    status = end ? finish(s) : encode_one(s, p, fault.action);
     pthread_mutex_unlock(&s->lock);
     return status;
 }

@@ -196,15 +196,6 @@ static int x264_get_headers(void *encoder, uint8_t **ret_data, size_t *ret_size)
     return copy_nals(nals, count, ret_data, ret_size);
 }
 
-static int x264_change(void *encoder, const struct emu_nvenc_settings *s)
-{
-    x264_param_t p;
-
-    x264_encoder_parameters(encoder, &p);
-    set_rates(&p, s);
-    return x264_encoder_reconfig(encoder, &p) < 0 ? -EINVAL : 0;
-}
-
 static void x264_close_encoder(void *encoder)
 {
     x264_encoder_close(encoder);
@@ -214,6 +205,5 @@ const struct emu_nvenc_backend emu_nvenc_x264 = {
     .open = x264_open_encoder,
     .encode = x264_encode_picture,
     .headers = x264_get_headers,
-    .reconfigure = x264_change,
     .close = x264_close_encoder,
 };

@@ -273,21 +273,9 @@ static int x265_get_headers(void *opaque, uint8_t **ret_data, size_t *ret_size)
     return copy_nals(nals, count, ret_data, ret_size);
 }
 
-static int x265_change(void *opaque, const struct emu_nvenc_settings *s)
-{
-    struct encoder *e = opaque;
-
-    start_rate(e, s);
-    set_rates(e->parameters, s);
-    if (e->rate.target_bits > 0)
-        return 0;
-    return e->api->encoder_reconfig(e->x265, e->parameters) < 0 ? -EINVAL : 0;
-}
-
 const struct emu_nvenc_backend emu_nvenc_x265 = {
     .open = x265_open_encoder,
     .encode = x265_encode_picture,
     .headers = x265_get_headers,
-    .reconfigure = x265_change,
     .close = x265_close_encoder,
 };

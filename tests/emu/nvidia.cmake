@@ -34,6 +34,8 @@ if(FFNVCODEC_FOUND)
                      nvenc_x264.c nvenc_x265.c)
     target_link_libraries(emu_nvenc PRIVATE emu_cuda PkgConfig::FFNVCODEC PkgConfig::X264
                                             PkgConfig::X265)
+    add_executable(nvenc-api nvenc_api.c)
+    target_link_libraries(nvenc-api PRIVATE PkgConfig::AV)
     add_test(NAME emu_cuda COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/test_cuda.py ${CMAKE_CURRENT_BINARY_DIR})
     add_test(NAME emu_cuda_faults
              COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/test_cuda_faults.py ${CMAKE_CURRENT_BINARY_DIR})

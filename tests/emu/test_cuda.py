@@ -264,6 +264,18 @@ def rates(box):
     assert int(run.one("nvenc.close")["bytes"]) * 8 / 12 < 330e3
 
 
+def change_of_rate(box):
+    """The rate is the second half's from its first picture on, which is an IDR picture."""
+    for codec in ("h264", "hevc"):
+        run = box.run("ada", [box.build / "nvenc-api", "rates", f"{codec}_nvenc", 300, 900])
+        assert run.code == 0, str(run)
+        first, second = ([int(word) for word in line.split()] for line in run.out.splitlines())
+        assert first[0] == second[0] == 50 and first[2] == second[2] == 1, run.out
+        for half, kbps in ((first, 300), (second, 900)):
+            assert 0.8 < half[1] * 8 / 2 / (kbps * 1000) < 1.25, f"{codec} {kbps}: {run.out}"
+        has(run.one("nvenc.reconfigure"), average_bps=900000)
+
+
 def packets(path, field):
     return software(["ffprobe", "-v", "error", "-show_entries", f"packet={field}", "-of",
                      "default=nk=1:nw=1", path]).split()
@@ -294,6 +306,10 @@ def reordering(box):
 
 
 def driver_limits(box):
+    for profile, codec, options in (("turing", "hevc", "-bf 3 -b_ref_mode each -temporal-aq 1"),
+                                    ("pascal", "h264", "-bf 3 -temporal-aq 1")):
+        ffmpeg(box, "-i", box.sources["plain.mp4"], "-c:v", f"{codec}_nvenc", *words(options),
+               box.path("out.mp4"), profile=profile)
     run = ffmpeg(box, "-i", box.sources["plain.mp4"], "-c:v", "h264_nvenc", "-bf", "2",
                  "-b_ref_mode", "middle", box.path("out.mp4"), profile="pascal", fails=True)
     assert "No capable devices found" in run.err, str(run)
@@ -322,6 +338,7 @@ TESTS = [
     ("record", record),
     ("presets", presets),
     ("rates", rates),
+    ("change of rate", change_of_rate),
     ("key frames", key_frames),
     ("reordering", reordering),
     ("driver limits", driver_limits),

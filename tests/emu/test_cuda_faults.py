@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What goes wrong with NVIDIA GPUs, each once, as the distribution's unmodified ffmpeg shows it; and
 the management library, which sees a device from outside."""
+import errno
 import subprocess
 import sys
 import time
@@ -98,6 +99,17 @@ def out_of_memory(box):
     says(run, "CUDA_ERROR_OUT_OF_MEMORY")
     run = transcode(box, *NVENC, plan="fault cuvid.create do=oom", fails=True)
     says(run, "hwaccel initialisation returned error")
+
+
+def codes(box):
+    """What a caller sees that gives a device: busy, absent and unsupported are told apart."""
+    for plan, code in (("", 0), ("set sessions 1\nfault nvenc.open do=oom", errno.ENOMEM),
+                       ("set encoder 0", errno.ENOSYS), ("set driver 450.80", errno.ENOSYS),
+                       ("fault nvenc.open do=fail code=1", errno.ENOENT),
+                       ("fault nvenc.open do=fail code=15", errno.EINVAL),
+                       ("set hevc 0", errno.ENOSYS)):
+        run = box.run("ada", [box.build / "nvenc-api", "open", "hevc_nvenc"], plan=plan)
+        assert run.out.split() == [str(code)], f"{plan!r}: {run.out} {run}"
 
 
 # --- wrong without a word, or with one that nobody reads ---
@@ -335,6 +347,7 @@ TESTS = [
     ("unsupported", unsupported),
     ("session limit", session_limit),
     ("out of memory", out_of_memory),
+    ("error codes", codes),
     ("failed copy", failed_copy),
     ("green", green),
     ("stale", stale),
