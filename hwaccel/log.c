@@ -20,8 +20,26 @@ static _Thread_local char line[512];
 /* The middle piece of what libavutil's cuda_check.h writes about a failed call of the driver. */
 static const char cuda_check_piece[] = " -> %s: %s";
 
+/* What is said whenever something else has gone wrong, or nothing has. */
+static bool is_noise(const char *text)
+{
+    static const char *const noise[] = {
+        "Driver does not support some wanted packed headers",
+        "Driver does not support packed sequence headers",
+        "No global header will be written",
+        "Provided device doesn't support required NVENC features",
+        "Failed to configure output pad",
+    };
+    for (size_t i = 0; i < sizeof(noise) / sizeof(noise[0]); i++)
+        if (strncmp(text, noise[i], strlen(noise[i])) == 0)
+            return true;
+    return false;
+}
+
 static void collect(const char *text)
 {
+    if (is_noise(text))
+        return;
     size_t have = strlen(collected), more = strlen(text) + 2;
     size_t last = strlen(text);
     if (have >= last && strcmp(collected + have - last, text) == 0)

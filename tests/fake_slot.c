@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include <time.h>
 
 #include "lathe/base.h"
+#include "lathe/hw.h"
 #include "lathe/slot.h"
 
 #define CHUNK_FRAMES 25
@@ -352,6 +354,45 @@ static json_t *inspect(void)
                      "descriptors", open_fds, "leads_group", getpgrp() == getpid());
 }
 
+/* One made-up GPU, "driver 1" unless LATHE_SLOT_FAKE_DRIVER says otherwise, that does everything
+ * but what LATHE_SLOT_FAKE_TRIAL says: "NUMBER:WORD", a fault or a verdict. */
+static json_t *probe(const struct lathe_order *order)
+{
+    if (!order->gpu_path) {
+        struct lathe_hw_device device = {.family = order->gpu_family, .path = "0", .id = "fake"};
+        const char *driver = getenv("LATHE_SLOT_FAKE_DRIVER");
+        snprintf(device.driver, sizeof device.driver, "%.100s", driver ? driver : "driver 1");
+        json_t *json = NULL, *list = json_array();
+        if (order->gpu_family == LATHE_ENCODER_NVENC) {
+            must(lathe_hw_device_to_json(&device, &json) == 0);
+            must(json_array_append_new(list, json) == 0);
+        }
+        return json_pack("{s:s, s:o, s:s}", "ffmpeg", "fake", "devices", list, "note",
+                         order->gpu_family == LATHE_ENCODER_NVENC ? "" : "none of these");
+    }
+    unsigned number = UINT_MAX;
+    char word[32] = "";
+    const char *asked = getenv("LATHE_SLOT_FAKE_TRIAL");
+    must(!asked || sscanf(asked, "%u:%31s", &number, word) == 2);
+    json_t *list = json_array();
+    for (uint32_t i = order->index; i < order->index + order->probe_trials; i++) {
+        struct lathe_hw_trial trial = lathe_hw_trials[i];
+        trial.verdict = LATHE_HW_WORKS;
+        if (i == number)
+            misbehave(word);
+        if (i == number && lathe_hw_verdict_from_name(word, &trial.verdict) == 0)
+            snprintf(trial.reason, sizeof trial.reason, "the fake says so");
+        if (i == number && strcmp(word, "other") == 0)
+            trial.bits = 16;
+        json_t *json = NULL;
+        must(lathe_hw_trial_to_json(&trial, &json) == 0);
+        must(json_array_append_new(list, json) == 0);
+        if (trial.verdict == LATHE_HW_LOST)
+            break;
+    }
+    return json_pack("{s:s, s:o}", "driver", "", "trials", list);
+}
+
 static void serve(const struct lathe_order *order)
 {
     const char *fault = fault_for(order);
@@ -394,6 +435,9 @@ static void serve(const struct lathe_order *order)
             send_body(body);
         break;
     }
+    case LATHE_VERB_PROBE:
+        send_body(probe(order));
+        break;
     default:
         send_body(inspect());
         break;

@@ -14,7 +14,14 @@
 #define TRIAL_WIDTH 640
 #define TRIAL_HEIGHT 360
 
-static int encode_trial(AVCodecContext *encoder, struct lathe_error *err)
+/* Signs of life: a loaded machine takes long for all of it. */
+struct teller {
+    lathe_media_progress progress;
+    void *opaque;
+    uint64_t frames;
+};
+
+static int encode_trial(AVCodecContext *encoder, struct teller *teller, struct lathe_error *err)
 {
     _cleanup_frame_ AVFrame *frame = av_frame_alloc();
     _cleanup_packet_ AVPacket *packet = av_packet_alloc();
@@ -30,6 +37,9 @@ static int encode_trial(AVCodecContext *encoder, struct lathe_error *err)
             memset(frame->data[plane], 64 + 8 * i,
                    (size_t)frame->linesize[plane] * (size_t)(TRIAL_HEIGHT >> (plane > 0)));
         frame->pts = i;
+        struct lathe_progress now = {.frames = ++teller->frames};
+        if (r >= 0 && teller->progress(teller->opaque, &now))
+            r = AVERROR(ECANCELED);
         if (r >= 0)
             r = avcodec_send_frame(encoder, i < TRIAL_FRAMES ? frame : NULL);
         while (r >= 0 && (r = avcodec_receive_packet(encoder, packet)) >= 0) {
@@ -46,7 +56,8 @@ static int encode_trial(AVCodecContext *encoder, struct lathe_error *err)
     return 0;
 }
 
-static json_t *try_encoder(const struct lathe_hwaccel *family, enum lathe_codec codec, int bits)
+static json_t *try_encoder(const struct lathe_hwaccel *family, enum lathe_codec codec, int bits,
+                           struct teller *teller)
 {
     if (codec == LATHE_CODEC_AV1 && !family->encoder_name(codec))
         return NULL; /* of no interest where there is none: jobs do not ask for it */
@@ -76,7 +87,7 @@ static json_t *try_encoder(const struct lathe_hwaccel *family, enum lathe_codec 
     char options[1024];
     int r = family->open_encoder(&request, &encoder, options, sizeof(options), &err);
     if (r >= 0)
-        r = encode_trial(encoder, &err);
+        r = encode_trial(encoder, teller, &err);
     avcodec_free_context(&encoder);
     return json_pack("{s:s, s:s, s:i, s:s, s:b, s:s}", "family", family->name, "codec",
                      lathe_codec_name(codec), "bits", bits, "encoder", name ? name : "", "works",
@@ -101,7 +112,8 @@ static int append(json_t *list, json_t *value)
 int lathe_media_encoders(const struct lathe_order *order, lathe_media_progress progress,
                          void *opaque, json_t **ret_body, struct lathe_error *err)
 {
-    (void)order, (void)progress, (void)opaque;
+    (void)order;
+    struct teller teller = {.progress = progress, .opaque = opaque};
     json_t *encoders = json_array(), *presets = json_array();
     int r = encoders && presets ? 0 : -ENOMEM;
     for (const struct lathe_hwaccel *const *h = lathe_hwaccels; *h && r >= 0; h++)
@@ -109,7 +121,7 @@ int lathe_media_encoders(const struct lathe_order *order, lathe_media_progress p
              codec++) {
             /* Those of GPUs are tried by the verb probe, on each device. */
             for (int bits = 8; bits <= 10 && r >= 0 && !(*h)->enumerate; bits += 2)
-                r = append(encoders, try_encoder(*h, codec, bits));
+                r = append(encoders, try_encoder(*h, codec, bits, &teller));
             for (enum lathe_preset p = LATHE_PRESET_ULTRAFAST;
                  p <= LATHE_PRESET_VERYSLOW && r >= 0 && (*h)->encoder_name(codec); p++)
                 r = append(presets, describe_preset(*h, codec, p));

@@ -75,6 +75,21 @@ static void open_device(struct media_probe *probe, const char *path, struct lath
         trial->verdict = LATHE_HW_WORKS;
 }
 
+/* A device that is gone makes everything look unsupported: only one that still opens is believed.
+ */
+static void check_presence(struct media_probe *probe, const char *path,
+                           struct lathe_hw_trial *trial)
+{
+    struct lathe_hwaccel_device again = {0};
+    struct lathe_error err = {0};
+    if (trial->verdict == LATHE_HW_WORKS || trial->verdict == LATHE_HW_STICKY)
+        return;
+    int r = probe->family->open_device(path, &again, &err);
+    lathe_hwaccel_close_device(&again);
+    if (r < 0 && r != -ENOMEM)
+        media_probe_verdict(trial, LATHE_HW_LOST, "the device is gone (%.180s)", trial->reason);
+}
+
 static void try_one(struct media_probe *probe, struct lathe_hw_trial *trial)
 {
     switch (trial->kind) {
@@ -93,6 +108,11 @@ static void try_one(struct media_probe *probe, struct lathe_hw_trial *trial)
     default:
         break;
     }
+    /* Wrong pictures have many causes; this one has a name. */
+    unsigned calls = trial->verdict == LATHE_HW_WRONG ? lathe_hwaccel_failed_calls() : 0;
+    if (calls)
+        media_probe_verdict(trial, LATHE_HW_WRONG,
+                            "%u calls of the driver failed while libav reported success", calls);
 }
 
 static int append(json_t *list, const struct lathe_hw_trial *trial)
@@ -123,6 +143,7 @@ static int try_device(struct media_probe *probe, const struct lathe_order *order
             memcpy(trial.reason, opening.reason, sizeof(trial.reason));
         } else {
             try_one(probe, &trial);
+            check_presence(probe, order->gpu_path, &trial);
         }
         r = append(list, &trial);
         if (r == 0)

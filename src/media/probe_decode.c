@@ -201,7 +201,7 @@ static void compare(const struct pictures *made, const struct pictures *wanted,
         }
     }
     if (lathe_hwaccel_failed_calls())
-        media_probe_verdict(trial, LATHE_HW_WRONG, "calls of the driver failed unnoticed");
+        media_probe_verdict(trial, LATHE_HW_WRONG, "calls of the driver failed");
     else
         trial->verdict = LATHE_HW_WORKS;
 }

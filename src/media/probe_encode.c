@@ -182,7 +182,7 @@ static bool encode(struct media_probe *probe, const struct lathe_encoder_request
                                  "of %d frames %d packets and %d pictures came back",
                                  MEDIA_PROBE_FRAMES, run.packets, run.pictures);
     if (ok && lathe_hwaccel_failed_calls())
-        ok = media_probe_verdict(trial, LATHE_HW_WRONG, "calls of the driver failed unnoticed");
+        ok = media_probe_verdict(trial, LATHE_HW_WRONG, "calls of the driver failed");
     if (ok && ret_reordered)
         *ret_reordered = run.reordered;
     avcodec_free_context(&run.encoder);

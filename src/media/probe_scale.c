@@ -74,7 +74,7 @@ static bool run(struct media_probe *probe, enum AVPixelFormat from, enum AVPixel
     if (r < 0 && trial->verdict == LATHE_HW_UNTRIED)
         media_probe_failed(probe, r, false, trial);
     else if (r >= 0 && ok && lathe_hwaccel_failed_calls())
-        ok = media_probe_verdict(trial, LATHE_HW_WRONG, "calls of the driver failed unnoticed");
+        ok = media_probe_verdict(trial, LATHE_HW_WRONG, "calls of the driver failed");
     av_frame_free(&scaled);
     avfilter_graph_free(&graph);
     return ok && r >= 0;

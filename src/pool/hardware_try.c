@@ -110,7 +110,9 @@ int lathe_hardware_try(struct lathe_pool *pool, bool sessions, struct lathe_canc
         }
         if (r < 0) {
             device->n_trials = next;
-            give(device, next, verdict_of(r), why.what);
+            const char *what = why.what;
+            what += strncmp(what, "probe: ", 7) == 0 ? 7 : 0;
+            give(device, next, verdict_of(r), what);
             fatal++;
         }
         next = device->n_trials;
