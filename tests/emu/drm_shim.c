@@ -23,7 +23,7 @@ drmVersionPtr drmGetVersion(int fd)
     (void)fd;
     if (!version)
         return NULL;
-    version->name = strdup(emu_profile()->family == EMU_AMD ? "amdgpu" : "i915");
+    version->name = strdup(emu_va_profile()->family == EMU_AMD ? "amdgpu" : "i915");
     if (!version->name) {
         free(version);
         return NULL;

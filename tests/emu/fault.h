@@ -7,6 +7,7 @@
  *
  * ENVIRONMENT
  *   LATHE_EMU_PROFILE  name of the device, unless the plan names one (see emu_profile)
+ *   LATHE_EMU_VA_PROFILE  name of the VA device on a machine that has one of NVIDIA as well
  *   LATHE_EMU_PLAN     file of the plan; absent: nothing fails
  *   LATHE_EMU_RECORD   file to which events are appended; absent: nothing is recorded
  *   LATHE_EMU_STATE    directory for what processes share (sessions, counters of `times=`);
@@ -107,6 +108,8 @@ struct emu_profile {
  * h100, intel-free, intel-nonfree, amd-old or amd-new. Without a name "ada"; an unknown name, like
  * a plan that cannot be understood, ends the process with exit code 70. */
 const struct emu_profile *emu_profile(void);
+/* That of the VA devices: the same unless LATHE_EMU_VA_PROFILE names another. */
+const struct emu_profile *emu_va_profile(void);
 
 /* A setting of the plan, or `otherwise` when the plan does not name it. The text lives for ever. */
 long emu_setting(const char *key, long otherwise);

@@ -182,6 +182,7 @@ static void load(void)
 {
     const char *path = getenv("LATHE_EMU_PLAN"), *state = getenv("LATHE_EMU_STATE");
     const char *record = getenv("LATHE_EMU_RECORD"), *name = getenv("LATHE_EMU_PROFILE");
+    const char *va_name = getenv("LATHE_EMU_VA_PROFILE");
     char profile[32] = "";
 
     if (name)
@@ -200,6 +201,7 @@ static void load(void)
             refuse(record, 0, strerror(errno));
     }
     emu_profile_lookup(profile, &plan.profile);
+    emu_profile_lookup(va_name && *va_name ? va_name : profile, &plan.va_profile);
 }
 
 struct emu_plan *emu_plan_get(void)
@@ -242,17 +244,30 @@ long emu_setting(const char *key, long otherwise)
     return value;
 }
 
+static const struct emu_profile *apply_once(const struct emu_profile *from,
+                                            struct emu_profile *applied)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+    pthread_mutex_lock(&lock);
+    if (!applied->name) {
+        *applied = *from;
+        apply_settings(applied);
+    }
+    pthread_mutex_unlock(&lock);
+    return applied;
+}
+
 const struct emu_profile *emu_profile(void)
 {
     static struct emu_profile applied;
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-    emu_plan_get();
-    pthread_mutex_lock(&lock);
-    if (!applied.name) {
-        applied = plan.profile;
-        apply_settings(&applied);
-    }
-    pthread_mutex_unlock(&lock);
-    return &applied;
+    return apply_once(&emu_plan_get()->profile, &applied);
+}
+
+const struct emu_profile *emu_va_profile(void)
+{
+    static struct emu_profile applied;
+
+    return apply_once(&emu_plan_get()->va_profile, &applied);
 }

@@ -45,7 +45,7 @@ struct emu_plan {
     int num_settings;
     char state[256]; /* directory; empty = none */
     int record_fd;   /* -1 = nobody reads */
-    struct emu_profile profile;
+    struct emu_profile profile, va_profile;
 };
 
 /* The plan of this process, read at the first call. A plan that cannot be read or understood ends

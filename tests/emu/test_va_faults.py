@@ -207,6 +207,17 @@ def several_devices(box):
         assert run.one("va.init")["device"] == str(device)
 
 
+def both_families(box):
+    """A VA device beside one of NVIDIA, and none where no profile names one."""
+    run = box.run("ada", [*FFMPEG, *DECODE, "-i", box.sources["plain.mp4"], "-c:v", "h264_vaapi",
+                          "-rc_mode", "QVBR", "-global_quality", "25", "-b:v", "500k",
+                          box.path("out.mp4")], options=["--va-profile", "intel-nonfree"])
+    assert run.code == 0 and run.one("va.init")["profile"] == "intel-nonfree", str(run)
+    run = transcode(box, box.sources["plain.mp4"], box.path("out.mp4"), "-c:v", "h264_vaapi", *VBR,
+                    profile="ada")
+    assert run.code not in (0, None) and not run.all("va.init"), "a VA device without a profile"
+
+
 def delay(box):
     run = decode(box, box.sources["plain.mp4"], plan="fault va.decode at=5 do=delay ms=600\n")
     assert run.code == 0 and run.seconds > 0.6 and len(hashes(run.out)) == 50, str(run)
@@ -245,6 +256,7 @@ TESTS = [
     ("no b-frames", b_frames_are_not_there),
     ("session limit", session_limit),
     ("several devices", several_devices),
+    ("both families", both_families),
     ("delay", delay),
     ("misspelt plan", misspelt_plan),
 ]

@@ -52,7 +52,7 @@ static const struct capability capabilities[] = {
 
 static int driver_bit(void)
 {
-    const char *name = emu_profile()->name;
+    const char *name = emu_va_profile()->name;
 
     if (strcmp(name, "intel-free") == 0)
         return INTEL_FREE;
@@ -68,7 +68,7 @@ static bool is_encode(VAEntrypoint entrypoint)
 
 static bool is_offered(const struct capability *c)
 {
-    const struct emu_profile *profile = emu_profile();
+    const struct emu_profile *profile = emu_va_profile();
     bool hevc = c->profile == VAProfileHEVCMain || c->profile == VAProfileHEVCMain10;
 
     if (!(c->drivers & driver_bit()))
@@ -205,7 +205,7 @@ static uint32_t attribute(VAProfile profile, VAEntrypoint entrypoint, uint32_t r
     case VAConfigAttribEncMaxSlices:
         return 1;
     case VAConfigAttribEncQualityRange:
-        return emu_profile()->family == EMU_INTEL ? 7 : 32;
+        return emu_va_profile()->family == EMU_INTEL ? 7 : 32;
     default:
         return VA_ATTRIB_NOT_SUPPORTED;
     }

@@ -116,7 +116,7 @@ VAStatus __vaDriverInit_1_0(VADriverContextP ctx);
 
 __attribute__((visibility("default"))) VAStatus __vaDriverInit_1_0(VADriverContextP ctx)
 {
-    const struct emu_profile *profile = emu_profile();
+    const struct emu_profile *profile = emu_va_profile();
     struct emu_va *va;
     VAStatus status;
 

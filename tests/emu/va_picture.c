@@ -92,7 +92,8 @@ static VAStatus create_context(VADriverContextP ctx, VAConfigID id, int width, i
     context->height = height;
     context->session = -1;
     if (is_encode(context)) {
-        context->session = emu_session_open(va->device);
+        /* Counted apart from the devices of NVIDIA. */
+        context->session = emu_session_open(100 + va->device);
         if (context->session < 0) {
             emu_record("va.session.refused", "device=%d", va->device);
             free(context);

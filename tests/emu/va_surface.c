@@ -114,7 +114,7 @@ static void smallest(const struct emu_va_config *config, int *ret_width, int *re
     bool encodes =
         config->entrypoint == VAEntrypointEncSlice || config->entrypoint == VAEntrypointEncSliceLP;
     bool hevc = config->profile == VAProfileHEVCMain || config->profile == VAProfileHEVCMain10;
-    bool mesa = strcmp(emu_profile()->name, "amd-new") == 0;
+    bool mesa = strcmp(emu_va_profile()->name, "amd-new") == 0;
 
     *ret_width = *ret_height = SIZE_MIN;
     if (!encodes)
