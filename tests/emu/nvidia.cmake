@@ -36,9 +36,10 @@ if(FFNVCODEC_FOUND)
                                             PkgConfig::X265)
     add_executable(nvenc-api nvenc_api.c)
     target_link_libraries(nvenc-api PRIVATE PkgConfig::AV)
-    add_test(NAME emu_cuda COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/test_cuda.py ${CMAKE_CURRENT_BINARY_DIR})
-    add_test(NAME emu_cuda_faults
-             COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/test_cuda_faults.py ${CMAKE_CURRENT_BINARY_DIR})
+    foreach(test cuda cuda_faults)
+      add_test(NAME emu_${test} COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/test_${test}.py
+               ${CMAKE_CURRENT_BINARY_DIR})
+    endforeach()
     set_tests_properties(emu_cuda emu_cuda_faults PROPERTIES LABELS emu TIMEOUT 600)
   else()
     message(STATUS "Emulated NVENC left out: libx264-dev or libx265-dev missing")

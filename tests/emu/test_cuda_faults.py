@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What goes wrong with NVIDIA GPUs, each once, as the distribution's unmodified ffmpeg shows it; and
-the management library, which sees a device from outside."""
+"""What goes wrong with NVIDIA GPUs, each once, as the distribution's unmodified ffmpeg shows it;
+and the management library, which sees a device from outside."""
 import errno
 import subprocess
 import sys
@@ -47,7 +47,8 @@ def old_driver(box):
 
 
 def no_encoder(box):
-    says(encode(box, profile="h100", fails=True), "OpenEncodeSessionEx failed: unsupported device (2)")
+    says(encode(box, profile="h100", fails=True),
+         "OpenEncodeSessionEx failed: unsupported device (2)")
     run = encode(box, plan="fault nvenc.open do=fail code=1", fails=True)
     says(run, "OpenEncodeSessionEx failed: no encode device (1)")
     # Without a device of the caller's, the cause is lost.
@@ -60,7 +61,8 @@ def unsupported(box):
          "Max B-frames 2 exceed 0")
     says(encode(box, "-bf", "2", plan="set bframes 0", fails=True), "Max B-frames 2 exceed 0")
     encode(box, "-bf", "0", plan="set bframes 0")
-    ten = ["-v", "warning", *GPU, "-i", box.sources["ten_bit.mp4"], "-c:v", "hevc_nvenc", box.path("out.mp4")]
+    ten = ["-v", "warning", *GPU, "-i", box.sources["ten_bit.mp4"], "-c:v",
+           "hevc_nvenc", box.path("out.mp4")]
     says(ffmpeg(box, *ten, plan="set ten_bit 0", fails=True), "10 bit encode not supported")
     says(encode(box, codec="hevc", plan="set hevc 0", fails=True), "Codec not supported")
     run = ffmpeg(box, "-hwaccel", "cuda", "-i", box.sources["ten_bit.mp4"], "-f", "null", "-",
