@@ -182,7 +182,7 @@ static const struct lathe_hwaccel_symptom symptoms[] = {
     {"Failed to initialise VAAPI connection", LATHE_HW_ABSENT,
      "no VA driver works with this device"},
     {"No usable encoding entrypoint", LATHE_HW_UNSUPPORTED,
-     "the driver does not encode this codec (Intel's free driver lacks most)"},
+     "the driver does not encode this codec or depth"},
     {"No usable encoding profile", LATHE_HW_UNSUPPORTED, "the driver does not know this profile"},
     {"Encoding profile not found", LATHE_HW_UNSUPPORTED, "the driver does not know this profile"},
     {"RC mode (supported modes", LATHE_HW_UNSUPPORTED, NULL},
