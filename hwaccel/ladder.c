@@ -102,8 +102,14 @@ static bool can_encode(const struct lathe_hw_device *d, const struct lathe_ladde
         return no(reason, "software was asked for");
     if (r->software_encoding)
         return no(reason, "%.100s is done by software only", r->software_encoding);
-    return size_fits(d, r, reason) &&
-           tried(d, LATHE_HW_ENCODE, lathe_codec_name(r->codec), r->bits, reason);
+    const char *codec = lathe_codec_name(r->codec);
+    if (!size_fits(d, r, reason) || !tried(d, LATHE_HW_ENCODE, codec, r->bits, reason))
+        return false;
+    const struct lathe_hw_trial *t = lathe_hw_find(d, LATHE_HW_ENCODE, codec, r->bits);
+    if (r->any_feature && !(t->features & r->any_feature))
+        return no(reason, "this encoder of %s cannot %.100s", codec,
+                  r->any_feature_for ? r->any_feature_for : "do what is needed");
+    return true;
 }
 
 /* Pictures that are encoded in software cross to system memory either way; the GPU helps where

@@ -241,6 +241,23 @@ static void test_table(void **state)
     }
 }
 
+static void test_features_that_are_needed(void **state)
+{
+    (void)state;
+    struct lathe_hw_device d = device(LATHE_ENCODER_VAAPI, FULL);
+    struct lathe_ladder_request r = request();
+    struct lathe_ladder_choice choice;
+    r.any_feature = LATHE_HW_RC_VBR | LATHE_HW_B_FRAMES; /* it has one of them */
+    r.any_feature_for = "hold a bitrate";
+    lathe_ladder_decide(&d, &r, &choice);
+    assert_int_equal(choice.step, LATHE_STEP_ALL_GPU);
+    r.any_feature = LATHE_HW_RC_VBR;
+    lathe_ladder_decide(&d, &r, &choice);
+    assert_int_equal(choice.step, LATHE_STEP_GPU_UNTIL_SCALE);
+    assert_string_equal(choice.reasons[1], "this encoder of h264 cannot hold a bitrate");
+    assert_string_equal(choice.reasons[3], "this encoder of h264 cannot hold a bitrate");
+}
+
 static void test_best_of_several(void **state)
 {
     (void)state;
@@ -287,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_features_that_are_needed),
         cmocka_unit_test(test_best_of_several),
         cmocka_unit_test(test_no_device),
     };

@@ -51,7 +51,7 @@ void lathe_hardware_finish(struct lathe_hardware *hardware);
 int lathe_hardware_invalidate(const struct lathe_hardware_options *options,
                               struct lathe_error *err);
 
-/* {"summary", "devices": [{…, "works": […], "trials": […]}], "notes": {…}, "ffmpeg",
+/* {"summary", "devices": [{…, "summary", "trials": […]}], "notes": {…}, "ffmpeg",
  * "age_seconds", "cached"} */
 int lathe_hardware_to_json(const struct lathe_hardware *hardware, json_t **ret);
 /* One line: "no GPU: …", or what there is. */

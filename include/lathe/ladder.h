@@ -46,6 +46,10 @@ struct lathe_ladder_request {
     const char *software_filters;
     /* What only the software encoders can do, in words ("interlaced coding"); NULL = nothing. */
     const char *software_encoding;
+    /* The encoder must have at least one of these features (hw.h; 0 = any will do), in words: for
+     * a bitrate LATHE_HW_RC_VBR, "hold a bitrate". */
+    unsigned any_feature;
+    const char *any_feature_for;
     /* wishes */
     enum lathe_encoder encoder; /* auto, one family, or software */
     enum lathe_hw_wish wish;    /* require: a GPU must at least encode */
