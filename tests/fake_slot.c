@@ -230,7 +230,6 @@ static json_t *split(const struct lathe_order *order)
         r->bufsize_kbit = order->job->renditions[i].bufsize_kbit;
         r->quality = -1;
         r->pilot_quality = 23;
-        r->halving_steps = 5;
         strcpy(r->pix_fmt, "yuv420p");
     }
     plan.n_audio = 1;

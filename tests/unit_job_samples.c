@@ -59,7 +59,6 @@ void sample_plan(struct lathe_plan *plan, uint32_t n_chunks)
         r->sar = (struct lathe_rational){4, 3};
         r->bitrate_kbps = 2500;
         r->pilot_quality = 21.5;
-        r->halving_steps = 4.25;
         r->maxrate_kbps = 5000;
         r->bufsize_kbit = 4999;
         r->quality = 0.1 + 0.2 + i;

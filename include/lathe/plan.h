@@ -32,7 +32,6 @@ struct lathe_plan_rendition {
     int bitrate_kbps, maxrate_kbps, bufsize_kbit;
     double quality;       /* fixed rate factor, or negative: found by pilots */
     double pilot_quality; /* of the pilots: near the final one, or they mislead */
-    double halving_steps; /* size halves with so many steps of the rate factor */
     char pix_fmt[24];     /* libavutil name of the encoder's input */
 };
 
@@ -82,6 +81,7 @@ struct lathe_plan {
     int reorder_depth;                /* frames, of the source */
     bool times_from_dts;              /* the source has no usable PTS */
     int lead_in_frames;               /* context for filters with memory */
+    int lead_out_frames; /* shown to the encoder's lookahead after a stretch, never encoded */
 
     /* pictures */
     bool deinterlace;

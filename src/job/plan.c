@@ -27,7 +27,6 @@ void lathe_plan_init(struct lathe_plan *plan)
     for (int i = 0; i < LATHE_RENDITIONS_MAX; i++) {
         plan->renditions[i].sar = (struct lathe_rational){0, 1};
         plan->renditions[i].quality = -1;
-        plan->renditions[i].halving_steps = 5;
     }
 }
 

@@ -54,7 +54,6 @@ static json_t *renditions_to_json(const struct lathe_plan *plan)
         lathe_json_put_int(&out, "bufsize_kbit", rendition->bufsize_kbit);
         lathe_json_put_real(&out, "quality", rendition->quality);
         lathe_json_put_real(&out, "pilot_quality", rendition->pilot_quality);
-        lathe_json_put_real(&out, "halving_steps", rendition->halving_steps);
         lathe_json_put_text(&out, "pix_fmt", rendition->pix_fmt);
         json_t *object = NULL;
         lathe_json_out_take(&out, &object);
@@ -127,6 +126,7 @@ static void put_source(struct lathe_json_out *out, const struct lathe_plan *plan
     lathe_json_put_int(out, "reorder_depth", plan->reorder_depth);
     lathe_json_put(out, "times_from_dts", json_boolean(plan->times_from_dts));
     lathe_json_put_int(out, "lead_in_frames", plan->lead_in_frames);
+    lathe_json_put_int(out, "lead_out_frames", plan->lead_out_frames);
 }
 
 static void put_pictures(struct lathe_json_out *out, const struct lathe_plan *plan)
@@ -228,6 +228,7 @@ static void read_source(struct lathe_json_in *in, struct lathe_plan *plan)
     plan->reorder_depth = (int)lathe_json_in_int(in, "reorder_depth", 0, 1000);
     plan->times_from_dts = lathe_json_in_bool(in, "times_from_dts");
     plan->lead_in_frames = (int)lathe_json_in_int(in, "lead_in_frames", 0, 1000);
+    plan->lead_out_frames = (int)lathe_json_in_int(in, "lead_out_frames", 0, 16);
 }
 
 static void read_pictures(struct lathe_json_in *in, struct lathe_plan *plan)
@@ -288,7 +289,6 @@ static int read_rendition(const json_t *json, struct lathe_plan_rendition *ret,
     ret->bufsize_kbit = (int)lathe_json_in_int(&in, "bufsize_kbit", 0, 2 * LATHE_KBPS_MAX);
     ret->quality = lathe_json_in_real(&in, "quality", -100, 100);
     ret->pilot_quality = lathe_json_in_real(&in, "pilot_quality", -100, 100);
-    ret->halving_steps = lathe_json_in_real(&in, "halving_steps", 1, 20);
     lathe_json_in_text(&in, "pix_fmt", ret->pix_fmt, sizeof(ret->pix_fmt));
     return in.code;
 }

@@ -12,15 +12,18 @@
 
 #include "lathe/plan.h"
 
-/* How a chunk's size follows its bytes in the source (measured: rms 9 % for CRF-coded sources). */
-#define SOURCE_EXPONENT 0.6
-/* A pilot of a dozen frames lives off its key frame: over a whole GOP other frames come out larger,
- * the more so the fewer bits they take (measured on real footage at 720p, preset fast: 1.12 times
- * at 0.104 bits a pixel, 1.38 at 0.063, 1.84 at 0.024). */
-#define PILOT_BIAS 1.12
-#define PILOT_BIAS_BITS_PER_PIXEL 0.104
-#define PILOT_BIAS_EXPONENT 0.34
-#define PILOT_BIAS_MAX 2.2
+/* How a chunk's size follows its bytes in the source: well for CRF-coded sources (rms 9 % at 0.6),
+ * not at all for grainy ones. */
+#define SOURCE_EXPONENT 0.3
+/* Steps of the rate factor that halve key frames and other frames (measured on grainy footage at
+ * 720p, preset fast). */
+#define KEY_HALVING 6.4
+#define OTHER_HALVING 3.9
+/* A pilot of six frames misses what its frames owe to those far behind them, and the key frames
+ * that an encoder adds at changes of scene (measured on the same footage: 1.11 and 1.05 times). */
+#define PILOT_BIAS 1.15
+/* Weight of a pilot for a chunk that it lies in, against any other pilot. */
+#define WEIGHT_INSIDE 4.0
 /* Of the pilots' guess against measured sizes, in shares of the whole. */
 #define PILOT_WEIGHT 0.15
 /* How far the total may be from the target, and a chunk's factor from that of the chunk before. */
@@ -28,7 +31,7 @@
 #define STEP_MAX 2.0
 #define QUALITY_MIN 4.0
 #define QUALITY_MAX 50.0
-#define LAG_MIN 3
+#define LAG_MIN 2
 #define LAG_MAX 256
 
 uint32_t lathe_rate_lag(uint32_t n_chunks)
@@ -55,29 +58,36 @@ double lathe_rate_guess(const struct lathe_plan *plan, int rendition)
     return fmin(fmax(quality, 16), 40);
 }
 
-struct model {
-    double key_bytes;    /* mean of a key frame */
-    double other_bytes;  /* mean of any other frame */
-    double source_bytes; /* mean source bytes of a pilot's frame */
+/* Bytes at the quality of the pilots. */
+struct size {
+    double key, other;
 };
 
-/* Weight of a pilot for a chunk that it lies in, against any other pilot. */
-#define WEIGHT_INSIDE 4.0
-
-static double pilot_bias(const struct lathe_plan_rendition *r, double frame_bytes)
+static double size_at(const struct size *size, double from_quality, double to_quality)
 {
-    double bits_per_pixel = frame_bytes * 8 / ((double)r->width * r->height);
-    double bias = PILOT_BIAS *
-                  pow(PILOT_BIAS_BITS_PER_PIXEL / fmax(bits_per_pixel, 1e-6), PILOT_BIAS_EXPONENT);
-    return fmin(fmax(bias, 1), PILOT_BIAS_MAX);
+    return size->key * exp2((from_quality - to_quality) / KEY_HALVING) +
+           size->other * exp2((from_quality - to_quality) / OTHER_HALVING);
 }
 
-static struct model fit_pilots(const struct lathe_plan *plan, int rendition,
-                               const struct lathe_rate_sample *pilots,
-                               const struct lathe_plan_chunk *chunk)
+/* The quality at which `size` becomes `bytes`. */
+static double quality_for(const struct size *size, double from_quality, double bytes)
 {
-    struct model m = {0};
-    double frames = 0, keys = 0, key_bytes = 0, other_bytes = 0, source_bytes = 0;
+    double low = QUALITY_MIN, high = QUALITY_MAX;
+    for (int i = 0; i < 40; i++) {
+        double middle = (low + high) / 2;
+        if (size_at(size, from_quality, middle) > bytes)
+            low = middle;
+        else
+            high = middle;
+    }
+    return (low + high) / 2;
+}
+
+/* Means of one key frame and one other frame. */
+static struct size fit_pilots(const struct lathe_plan *plan, const struct lathe_rate_sample *pilots,
+                              const struct lathe_plan_chunk *chunk)
+{
+    double frames = 0, keys = 0, key_bytes = 0, other_bytes = 0;
     for (uint32_t i = 0; i < plan->n_pilots; i++) {
         bool inside = plan->pilots[i].start >= chunk->start && plan->pilots[i].start < chunk->end;
         double weight = inside ? WEIGHT_INSIDE : 1;
@@ -85,45 +95,49 @@ static struct model fit_pilots(const struct lathe_plan *plan, int rendition,
         keys += weight * pilots[i].key_frames;
         key_bytes += weight * (double)pilots[i].key_bytes;
         other_bytes += weight * (double)pilots[i].other_bytes;
-        source_bytes += weight * (double)plan->pilots[i].source_bytes;
     }
-    m.key_bytes = keys > 0 ? key_bytes / keys : 1;
-    m.other_bytes = m.key_bytes / 4;
-    if (frames > keys) {
-        double mean = other_bytes / (frames - keys);
-        m.other_bytes = mean * pilot_bias(&plan->renditions[rendition], mean);
-    }
-    m.source_bytes = frames > 0 ? source_bytes / frames : 1;
-    return m;
+    struct size mean = {.key = keys > 0 ? key_bytes / keys : 1};
+    mean.other = frames > keys ? PILOT_BIAS * other_bytes / (frames - keys) : mean.key / 4;
+    return mean;
 }
 
-/* Expected bytes of a chunk at the pilots' quality. */
-static double estimate(const struct lathe_plan *plan, int rendition,
-                       const struct lathe_rate_sample *pilots, uint32_t chunk)
+static struct size estimate(const struct lathe_plan *plan, const struct lathe_rate_sample *pilots,
+                            uint32_t chunk)
 {
     const struct lathe_plan_chunk *c = &plan->chunks[chunk];
     if (plan->passes == 2) /* known: pilot i was chunk i */
-        return (double)(pilots[chunk].key_bytes + pilots[chunk].other_bytes);
+        return (struct size){(double)pilots[chunk].key_bytes, (double)pilots[chunk].other_bytes};
     if (!c->frames)
-        return 0;
-    const struct model m = fit_pilots(plan, rendition, pilots, c);
+        return (struct size){0};
+    const struct size mean = fit_pilots(plan, pilots, c);
     double gop_frames = fmax(plan->gop_seconds * frames_per_second(plan), 1);
     double keys = fmin(fmax(1, ceil(c->frames / gop_frames)), c->frames);
-    double density = (double)c->source_bytes / c->frames / fmax(m.source_bytes, 1);
+    double density = (double)c->source_bytes * (double)plan->frames /
+                     fmax((double)c->frames * (double)plan->source_bytes, 1);
     double weight = density > 0 ? pow(density, SOURCE_EXPONENT) : 1;
-    return keys * m.key_bytes + (c->frames - keys) * m.other_bytes * weight;
-}
-
-/* How sizes change from one factor to another. */
-static double scale(const struct lathe_plan_rendition *r, double from_quality, double to_quality)
-{
-    return exp2((from_quality - to_quality) / r->halving_steps);
+    return (struct size){keys * mean.key, (c->frames - keys) * mean.other * weight};
 }
 
 struct decision {
     double quality;
     double budget; /* bytes to be steered to; 0 = the size follows the factor */
 };
+
+/* What finished chunks say: their sizes, and those as expected and as they would have been at the
+ * quality of the pilots. */
+struct known {
+    double bytes, expected, normal;
+    uint32_t count;
+};
+
+static void learn(struct known *known, const struct lathe_rate_sample *done,
+                  const struct size *expected, double base_quality)
+{
+    const struct size size = {(double)done->key_bytes, (double)done->other_bytes};
+    known->bytes += size.key + size.other;
+    known->normal += size_at(&size, done->quality, base_quality);
+    known->expected += expected->key + expected->other;
+}
 
 int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t chunk,
                          const struct lathe_rate_sample *pilots,
@@ -139,55 +153,53 @@ int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t 
     const double target = r->bitrate_kbps * 1000.0 / 8 * seconds;
 
     struct decision *decided = calloc(chunk + 1, sizeof(*decided));
-    double *expected = malloc(plan->n_chunks * sizeof(*expected));
+    struct size *expected = malloc(plan->n_chunks * sizeof(*expected));
     if (!decided || !expected) {
         free(decided);
         free(expected);
         return -ENOMEM;
     }
+    const double base = r->pilot_quality;
     double total = 0;
-    for (uint32_t i = 0; i < plan->n_chunks; i++)
-        total += expected[i] = estimate(plan, rendition, pilots, i);
+    struct size open = {0}; /* of chunks not begun */
+    for (uint32_t i = 0; i < plan->n_chunks; i++) {
+        expected[i] = estimate(plan, pilots, i);
+        open.key += expected[i].key;
+        open.other += expected[i].other;
+        total += expected[i].key + expected[i].other;
+    }
 
     /* Replay every earlier decision, each from the sizes that were known to it. */
-    double known = 0, known_expected = 0, known_normal = 0;
-    uint32_t n_known = 0;
+    struct known known = {0};
     for (uint32_t i = 0; i <= chunk; i++) {
         uint32_t n = i + 1 > plan->rate_lag ? i + 1 - plan->rate_lag : 0;
-        if (n > n_done)
-            n = n_done;
-        for (; n_known < n; n_known++) {
-            double bytes = (double)(done[n_known].key_bytes + done[n_known].other_bytes);
-            known += bytes;
-            known_expected += expected[n_known];
-            known_normal += bytes / scale(r, r->pilot_quality, done[n_known].quality);
-        }
+        for (n = n < n_done ? n : n_done; known.count < n; known.count++)
+            learn(&known, &done[known.count], &expected[known.count], base);
         /* The pilots' guess keeps some weight while little is known. */
         double prior = PILOT_WEIGHT * total;
-        double ratio = (known_normal + prior) / (known_expected + prior);
-        double in_flight = 0, open = 0;
-        for (uint32_t k = n_known; k < i; k++)
-            in_flight += decided[k].budget > 0
-                             ? decided[k].budget
-                             : expected[k] * ratio * scale(r, r->pilot_quality, decided[k].quality);
-        for (uint32_t k = i; k < plan->n_chunks; k++)
-            open += expected[k] * ratio;
+        double ratio = (known.normal + prior) / (known.expected + prior);
+        double spent = known.bytes;
+        for (uint32_t k = known.count; k < i; k++)
+            spent += decided[k].budget > 0
+                         ? decided[k].budget
+                         : ratio * size_at(&expected[k], base, decided[k].quality);
         /* Keep the factor where the total stays within the tolerance: equal quality is worth more
          * than the last percent of the bitrate. */
-        double spent = known + in_flight;
-        double least = open / fmax(target * (1 - TOLERANCE) - spent, open / 64);
-        double most = open / fmax(target * (1 + TOLERANCE) - spent, open / 64);
-        double highest = r->pilot_quality + r->halving_steps * log2(fmax(least, 1. / 64));
-        double lowest = r->pilot_quality + r->halving_steps * log2(fmax(most, 1. / 64));
+        double least = fmax(target * (1 - TOLERANCE) - spent, target / 64);
+        double most = fmax(target * (1 + TOLERANCE) - spent, target / 64);
+        double highest = quality_for(&open, base, least / ratio);
+        double lowest = quality_for(&open, base, most / ratio);
         double before = i ? decided[i - 1].quality : (lowest + highest) / 2;
         double q = fmin(fmax(before, lowest), highest);
         if (i)
             q = fmin(fmax(q, before - STEP_MAX), before + STEP_MAX);
-        decided[i].quality = fmin(fmax(q, QUALITY_MIN), QUALITY_MAX);
+        decided[i].quality = q;
         /* Sizes of the last chunks come too late to correct others: steer them. */
+        double share = (expected[i].key + expected[i].other) / fmax(open.key + open.other, 1);
         if (i + plan->rate_lag >= plan->n_chunks)
-            decided[i].budget =
-                fmax(fmax(target - spent, target / 16) * expected[i] * ratio / fmax(open, 1), 1);
+            decided[i].budget = fmax(fmax(target - spent, target / 16) * share, 1);
+        open.key = fmax(open.key - expected[i].key, 0);
+        open.other = fmax(open.other - expected[i].other, 0);
     }
     *ret = (struct lathe_rate){.quality = decided[chunk].quality,
                                .budget_bytes = (uint64_t)decided[chunk].budget};

@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The verbs that encode: a chunk for the result, a pilot only to learn its size. */
 #include <errno.h>
-#include <unistd.h>
 
 #include "setup.h"
 #include "stretch.h"
 #include "task.h"
-
-/* Runs the stretch; where seeking in the source leads astray, once more from its beginning. */
-static int run(struct media_stretch *stretch, struct lathe_error *err)
-{
-    int r = media_stretch_run(stretch, err);
-    if (r == -ESTALE && !stretch->linear) {
-        for (int i = 0; stretch->out_paths && i < stretch->plan->n_renditions; i++)
-            unlink(stretch->out_paths[i]);
-        stretch->linear = true;
-        r = media_stretch_run(stretch, err);
-    }
-    return r;
-}
 
 static int append_rendition(json_t *list, const struct media_stretch *stretch, int i,
                             const char *path, struct lathe_error *err)
@@ -70,7 +56,7 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
     };
     for (int i = 0; i < task.plan.n_renditions; i++)
         stretch.rates[i] = order->rates[i];
-    r = run(&stretch, err);
+    r = media_stretch_run(&stretch, err);
     if (r < 0)
         goto out;
     if (chunk->end != INT64_MAX && !stretch.tail_hash[0] && !task.plan.conceal_damage) {
@@ -114,21 +100,17 @@ int lathe_media_pilot(const struct lathe_order *order, lathe_media_progress prog
                             order->index);
         goto out;
     }
-    const struct lathe_plan_pilot *pilot = &task.plan.pilots[order->index];
     struct media_stretch stretch = {
         .plan = &task.plan,
         .index = &task.index,
         .source_path = order->source_path,
-        .first_packet = pilot->first_packet,
-        .start = pilot->start,
-        .end = INT64_MAX,
-        .max_frames = pilot->frames,
         .progress = progress,
         .opaque = opaque,
     };
+    media_stretch_of_pilot(&stretch, order->index);
     for (int i = 0; i < task.plan.n_renditions; i++)
         stretch.rates[i].quality = task.plan.renditions[i].pilot_quality;
-    r = run(&stretch, err);
+    r = media_stretch_run(&stretch, err);
     renditions = json_array();
     for (int i = 0; i < task.plan.n_renditions && renditions && r >= 0; i++)
         r = append_rendition(renditions, &stretch, i, NULL, err);

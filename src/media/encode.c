@@ -16,10 +16,12 @@
 #define STEER_TO 0.97
 #define STEER_EVERY 8
 #define STEER_UP 6.0
-#define STEER_DOWN 0.5
-#define STEER_DOWN_BY_PROGRESS 2.5
+#define STEER_DOWN 1.0
+#define STEER_DOWN_BY_PROGRESS 4.0
 /* Weight of the budget itself, as a guess of the stretch's size, against what was measured. */
 #define STEER_PRIOR 0.12
+/* Steps of the rate factor that halve the size of a chunk, key frames and others together. */
+#define STEER_HALVING 4.2
 
 static double seconds(const struct lathe_plan *plan, int64_t ticks)
 {
@@ -44,6 +46,13 @@ static int gop_frames(const struct lathe_plan *plan, double gop_seconds)
     return (int)fmax(GOP_FRAMES_FREE, ceil(gop_seconds * fps + 0.5));
 }
 
+static int64_t frame_ticks(const struct lathe_plan *plan)
+{
+    int64_t ticks =
+        av_rescale_q(1, av_inv_q(rational(plan->frame_rate)), rational(plan->time_base));
+    return ticks > 0 ? ticks : 1;
+}
+
 int media_encoder_open(struct media_encoder *ret, const struct media_encoder_setup *setup,
                        struct lathe_error *err)
 {
@@ -52,10 +61,11 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
     *ret = (struct media_encoder){
         .family = &lathe_hwaccel_software,
         .budget_bytes = setup->rate.budget_bytes,
-        .halving_steps = r->halving_steps,
         .base_quality = setup->rate.quality,
         .quality = setup->rate.quality,
         .forced_keys = plan->n_renditions > 1,
+        .n_recent = plan->lead_out_frames ? (unsigned)plan->lead_out_frames + 1 : 0,
+        .frame_ticks = frame_ticks(plan),
     };
     /* GOPs of equal length, none longer than the plan allows: no short one before the join. */
     int64_t end = setup->end == INT64_MAX ? plan->duration : setup->end;
@@ -80,8 +90,8 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
         .interlaced = plan->interlaced,
         .top_field_first = plan->top_field_first,
         .quality = setup->rate.quality,
-        .maxrate_kbps = r->maxrate_kbps,
-        .bufsize_kbit = r->bufsize_kbit,
+        .maxrate_kbps = setup->uncapped ? 0 : r->maxrate_kbps,
+        .bufsize_kbit = setup->uncapped ? 0 : r->bufsize_kbit,
         .starts_title = setup->starts_title,
         .gop_frames = gop_frames(plan, gop_seconds),
         .forced_keys_only = ret->forced_keys,
@@ -96,6 +106,8 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
 void media_encoder_close(struct media_encoder *encoder)
 {
     avcodec_free_context(&encoder->codec);
+    for (unsigned i = 0; i < encoder->n_recent; i++)
+        av_frame_free(&encoder->recent[i]);
 }
 
 /* x264 fed with real times writes the time base's clock into the SPS, and a reader that trusts it
@@ -144,7 +156,7 @@ static void steer(struct media_encoder *e, double progress)
     /* Bytes a unit of progress at the quality so far, and what the rest may take. */
     double rate = (STEER_PRIOR * budget + bytes) / (STEER_PRIOR + progress);
     double left = fmax(budget - bytes, budget * 0.02) / (1 - progress);
-    double quality = mean_quality + e->halving_steps * log2(rate / left);
+    double quality = mean_quality + STEER_HALVING * log2(rate / left);
     double down = STEER_DOWN + STEER_DOWN_BY_PROGRESS * progress;
     quality = fmin(fmax(quality, e->base_quality - down), e->base_quality + STEER_UP);
     if (fabs(quality - e->quality) < 0.05)
@@ -153,6 +165,45 @@ static void steer(struct media_encoder *e, double progress)
         e->budget_bytes = 0; /* this encoder keeps its factor */
     else
         e->quality = quality;
+}
+
+static int send_frame(struct media_encoder *e, const AVFrame *frame, struct lathe_error *err)
+{
+    int r = avcodec_send_frame(e->codec, frame);
+    if (r == AVERROR_EOF && !frame)
+        return 0;
+    return r < 0 ? media_error(err, r, LATHE_FAULT_INTERNAL, "cannot encode with %s",
+                               e->codec->codec->name)
+                 : 0;
+}
+
+static int remember(struct media_encoder *e, const AVFrame *frame)
+{
+    if (!e->n_recent)
+        return 0;
+    AVFrame **place = &e->recent[e->frames_in % e->n_recent];
+    if (!*place && !(*place = av_frame_alloc()))
+        return -ENOMEM;
+    av_frame_unref(*place);
+    return av_frame_ref(*place, frame) < 0 ? -ENOMEM : 0;
+}
+
+int media_encoder_send_lead_out(struct media_encoder *e, int number, struct lathe_error *err)
+{
+    uint64_t n = e->frames_in < e->n_recent ? e->frames_in : e->n_recent;
+    if (!n)
+        return 0;
+    /* Back and forth over the last n pictures, beginning with the last but one. */
+    uint64_t turn = n > 1 ? 2 * (n - 1) : 1, at = (uint64_t)(number + 1) % turn;
+    uint64_t back = at < n ? at : turn - at;
+    const AVFrame *last = e->recent[(e->frames_in - 1) % e->n_recent];
+    _cleanup_frame_ AVFrame *frame =
+        av_frame_clone(e->recent[(e->frames_in - 1 - back) % e->n_recent]);
+    if (!frame)
+        return lathe_error_nomem(err);
+    frame->pts = last->pts + (number + 1) * e->frame_ticks;
+    frame->pict_type = number ? AV_PICTURE_TYPE_NONE : AV_PICTURE_TYPE_I;
+    return send_frame(e, frame, err);
 }
 
 int media_encoder_send(struct media_encoder *e, AVFrame *frame, double progress,
@@ -166,15 +217,12 @@ int media_encoder_send(struct media_encoder *e, AVFrame *frame, double progress,
                 e->next_key += e->gop_ticks;
         }
         steer(e, progress);
+        if (remember(e, frame) < 0)
+            return lathe_error_nomem(err);
         e->frames_in++;
         e->quality_sum += e->quality;
     }
-    int r = avcodec_send_frame(e->codec, frame);
-    if (r == AVERROR_EOF && !frame)
-        return 0;
-    return r < 0 ? media_error(err, r, LATHE_FAULT_INTERNAL, "cannot encode with %s",
-                               e->codec->codec->name)
-                 : 0;
+    return send_frame(e, frame, err);
 }
 
 int media_encoder_receive(struct media_encoder *e, AVPacket *ret, struct lathe_error *err)

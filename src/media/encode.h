@@ -11,6 +11,8 @@
 #include "lathe/hwaccel.h"
 #include "lathe/plan.h"
 
+#define MEDIA_LEAD_OUT_MAX 16
+
 struct media_encoder {
     const struct lathe_hwaccel *family;
     AVCodecContext *codec;
@@ -20,9 +22,11 @@ struct media_encoder {
     int64_t next_key;   /* time of the next one */
     /* steering */
     uint64_t budget_bytes; /* 0 = none */
-    double halving_steps;  /* of the plan's rendition */
     double base_quality, quality, quality_sum;
     uint64_t frames_in;
+    AVFrame *recent[MEDIA_LEAD_OUT_MAX + 1]; /* frame i at i modulo n_recent */
+    unsigned n_recent;
+    int64_t frame_ticks; /* plan time base */
     struct lathe_rate_sample sample;
 };
 
@@ -31,7 +35,7 @@ struct media_encoder_setup {
     const struct lathe_plan *plan;
     int rendition;
     struct lathe_rate rate;
-    bool starts_title;
+    bool starts_title, uncapped;
     int64_t start, end; /* times of the stretch; end INT64_MAX = the job's */
 };
 
@@ -47,6 +51,11 @@ int media_encoder_parameters(const struct media_encoder *encoder, AVCodecParamet
  * `progress` is the share of the stretch's expected cost that has come out so far, 0…1. */
 int media_encoder_send(struct media_encoder *encoder, AVFrame *frame, double progress,
                        struct lathe_error *err);
+/* Shows the encoder's lookahead picture `number` after the stretch, so that it values the last
+ * frames as in one continuous encode: the stretch's last pictures, backwards, which move like what
+ * follows and need not be decoded. The first one begins a GOP: no packet of the stretch depends on
+ * any of them, and none of theirs need be received. */
+int media_encoder_send_lead_out(struct media_encoder *encoder, int number, struct lathe_error *err);
 /* 1 with a packet, 0 when more input is needed or it is drained. */
 int media_encoder_receive(struct media_encoder *encoder, AVPacket *ret, struct lathe_error *err);
 

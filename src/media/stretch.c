@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "setup.h"
 
@@ -133,6 +134,7 @@ static int open_rendition(struct media_stretch *s, int i, struct lathe_error *er
         .rendition = i,
         .rate = s->rates[i],
         .starts_title = s->start <= 0,
+        .uncapped = s->uncapped,
         .start = s->start,
         .end = s->end,
     };
@@ -180,11 +182,17 @@ static void close_all(struct media_stretch *s)
 
 /* --- the pipeline --- */
 
+/* Whether more packets of the stretch are to come; those of the lead-out are never asked for. */
+static bool is_open(const struct media_stretch *s, const struct media_rendition *r)
+{
+    return !s->ended || r->encoder.sample.frames < s->frames;
+}
+
 static int take_packets(struct media_stretch *s, struct media_rendition *r, AVPacket *packet,
                         struct lathe_error *err)
 {
-    int code;
-    while ((code = media_encoder_receive(&r->encoder, packet, err)) > 0) {
+    int code = 0;
+    while (is_open(s, r) && (code = media_encoder_receive(&r->encoder, packet, err)) > 0) {
         if (!r->mux_open) {
             av_packet_unref(packet);
             continue;
@@ -238,11 +246,25 @@ static int push(struct media_stretch *s, const AVFrame *frame, AVFrame *picture,
     return 0;
 }
 
+static int show_lead_out(struct media_stretch *s, struct media_rendition *r, AVPacket *packet,
+                         struct lathe_error *err)
+{
+    int code = 0;
+    for (int i = 0; i < s->plan->lead_out_frames && is_open(s, r) && code >= 0; i++) {
+        code = media_encoder_send_lead_out(&r->encoder, i, err);
+        if (code >= 0)
+            code = take_packets(s, r, packet, err);
+    }
+    return code;
+}
+
 static int finish_renditions(struct media_stretch *s, AVPacket *packet, struct lathe_error *err)
 {
     for (int i = 0; i < s->plan->n_renditions; i++) {
         struct media_rendition *r = &s->renditions[i];
-        int code = media_encoder_send(&r->encoder, NULL, 1, err);
+        int code = s->tail_hash[0] ? show_lead_out(s, r, packet, err) : 0;
+        if (code >= 0 && is_open(s, r))
+            code = media_encoder_send(&r->encoder, NULL, 1, err);
         if (code >= 0)
             code = take_packets(s, r, packet, err);
         if (code >= 0 && r->encoder.sample.frames != s->frames)
@@ -304,12 +326,13 @@ static int run_frames(struct media_stretch *s, AVFrame *frame, AVFrame *picture,
     }
 }
 
-int media_stretch_run(struct media_stretch *s, struct lathe_error *err)
+static int run_once(struct media_stretch *s, struct lathe_error *err)
 {
     _cleanup_frame_ AVFrame *frame = av_frame_alloc();
     _cleanup_frame_ AVFrame *picture = av_frame_alloc();
     _cleanup_packet_ AVPacket *packet = av_packet_alloc();
     s->frames = 0;
+    s->ended = false;
     s->damaged = 0;
     s->head_hash[0] = s->tail_hash[0] = '\0';
     s->source = (struct media_decoder){.reader = {.source = {.fd = -1}}};
@@ -336,6 +359,7 @@ int media_stretch_run(struct media_stretch *s, struct lathe_error *err)
         r = check_count(s, err);
     if (r >= 0)
         r = push(s, NULL, picture, packet, err);
+    s->ended = true;
     if (r >= 0)
         r = finish_renditions(s, packet, err);
     if (r >= 0) {
@@ -347,4 +371,26 @@ int media_stretch_run(struct media_stretch *s, struct lathe_error *err)
     }
     close_all(s);
     return r;
+}
+
+int media_stretch_run(struct media_stretch *s, struct lathe_error *err)
+{
+    int r = run_once(s, err);
+    if (r == -ESTALE && !s->linear) {
+        for (int i = 0; s->out_paths && i < s->plan->n_renditions; i++)
+            unlink(s->out_paths[i]);
+        s->linear = true;
+        r = run_once(s, err);
+    }
+    return r;
+}
+
+void media_stretch_of_pilot(struct media_stretch *s, uint32_t number)
+{
+    const struct lathe_plan_pilot *pilot = &s->plan->pilots[number];
+    s->first_packet = pilot->first_packet;
+    s->start = pilot->start;
+    s->end = INT64_MAX;
+    s->max_frames = pilot->frames;
+    s->uncapped = s->plan->passes == 1;
 }

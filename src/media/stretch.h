@@ -22,7 +22,8 @@ struct media_stretch {
     uint32_t max_frames; /* 0 = all */
     struct lathe_rate rates[LATHE_RENDITIONS_MAX];
     char *const *out_paths; /* one a rendition; NULL: bytes are only counted */
-    bool linear;
+    bool linear;            /* decode from the beginning of the source */
+    bool uncapped;          /* without the plan's VBV, which cannot settle in a few frames */
     lathe_media_progress progress;
     void *opaque;
 
@@ -35,6 +36,7 @@ struct media_stretch {
     uint64_t damaged; /* concealed errors and missing frames */
 
     /* while it runs */
+    bool ended; /* the encoders have all frames */
     struct media_decoder source;
     struct media_rendition {
         struct media_filter filter;
@@ -46,7 +48,11 @@ struct media_stretch {
     uint32_t n_cost;
 };
 
-/* Runs it. On failure output files may exist, incomplete; the caller removes them. */
+/* Sets what stretch a pilot of the plan is. */
+void media_stretch_of_pilot(struct media_stretch *stretch, uint32_t number);
+
+/* Runs it; where seeking in the source leads astray, once more from its beginning. On failure
+ * output files may exist, incomplete; the caller removes them. */
 int media_stretch_run(struct media_stretch *stretch, struct lathe_error *err);
 
 #endif
