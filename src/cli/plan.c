@@ -61,6 +61,9 @@ static double megapixels_per_second(const struct lathe_plan *plan)
     return plan->codec == LATHE_CODEC_HEVC ? speed / 5 : speed;
 }
 
+/* Decoding and scaling, the same way (measured: 13.4 ms for a picture of 1080p at 28 Mbit/s). */
+#define SOURCE_MEGAPIXELS_PER_SECOND 155
+
 static void estimate(const struct lathe_plan *plan, unsigned slots, double *ret_bytes,
                      double *ret_seconds)
 {
@@ -78,7 +81,9 @@ static void estimate(const struct lathe_plan *plan, unsigned slots, double *ret_
     }
     unsigned busy = slots < plan->n_chunks ? slots : plan->n_chunks;
     *ret_bytes = kbps * 1000 / 8 * seconds;
-    *ret_seconds = pixels / 1e6 / megapixels_per_second(plan) / (busy ? busy : 1);
+    double source = (double)plan->source_width * plan->source_height * (double)plan->frames;
+    *ret_seconds = (pixels / megapixels_per_second(plan) + source / SOURCE_MEGAPIXELS_PER_SECOND) /
+                   1e6 / (busy ? busy : 1);
 }
 
 static void print_chunks(const struct lathe_plan *plan)
