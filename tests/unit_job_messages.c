@@ -50,6 +50,7 @@ static void test_order_round_trip(void **state)
         for (int i = 0; i < LATHE_RENDITIONS_MAX; i++) {
             assert_true(a.rates[i].quality == b.rates[i].quality);
             assert_int_equal(a.rates[i].budget_bytes, b.rates[i].budget_bytes);
+            assert_int_equal(a.rates[i].expected_bytes, b.rates[i].expected_bytes);
         }
         assert_string_equal(a.out_paths[1], b.out_paths[1]);
         assert_null(b.out_paths[2]);
@@ -62,6 +63,8 @@ static void test_order_round_trip(void **state)
         assert_int_equal(a.gpu_family, b.gpu_family);
         assert_string_equal(a.gpu_path, b.gpu_path);
         assert_int_equal(a.probe_trials, b.probe_trials);
+        assert_int_equal(a.gpu_step, b.gpu_step);
+        assert_int_equal(a.gpu_features, b.gpu_features);
         lathe_order_finish(&a);
         lathe_order_finish(&b);
     }
@@ -124,6 +127,8 @@ static void test_order_values_are_checked(void **state)
         {"gpu_family", "'software'"},
         {"gpu_family", "'voodoo'"},
         {"probe_trials", "-1"},
+        {"gpu_step", "6"},
+        {"gpu_features", "4096"},
         {"job", "{}"},
     };
     for (size_t i = 0; i < LATHE_COUNT(bad); i++) {
@@ -156,6 +161,7 @@ static void test_reports(void **state)
 
     lathe_error_set(&report.err, -EIO, LATHE_FAULT_RESOURCE, "disk \xff\x1b[31m failed");
     lathe_error_hint(&report.err, "look at it");
+    report.err.gpu_verdict = LATHE_HW_STICKY;
     assert_int_equal(lathe_report_to_json(&report, &json), 0);
     assert_int_equal(lathe_slot_message_from_json(json, &message, NULL), 0);
     assert_false(message.report.ok);
@@ -164,6 +170,7 @@ static void test_reports(void **state)
     assert_true(message.report.err.retriable);
     assert_string_equal(message.report.err.what, "disk ? [31m failed");
     assert_string_equal(message.report.err.hint, "look at it");
+    assert_int_equal(message.report.err.gpu_verdict, LATHE_HW_STICKY);
     assert_null(message.report.body);
     json_decref(json);
 }
@@ -202,6 +209,8 @@ static void test_odd_messages_are_refused(void **state)
         "'what':'','hint':''}}",
         "{'type':'report','ok':false,'error':{'code':-5,'fault':'input','retriable':false,"
         "'what':7,'hint':''}}",
+        "{'type':'report','ok':false,'error':{'code':-5,'fault':'input','retriable':false,"
+        "'what':'','hint':'','gpu_verdict':'odd'}}",
     };
     for (size_t i = 0; i < LATHE_COUNT(bad); i++) {
         char text[200];

@@ -108,7 +108,7 @@ void sample_order(struct lathe_order *order, enum lathe_verb verb)
     order->job = sample_job();
     order->index = 4000000000u;
     for (int i = 0; i < LATHE_RENDITIONS_MAX; i++)
-        order->rates[i] = (struct lathe_rate){23.1 + i, 1000000u * (unsigned)i};
+        order->rates[i] = (struct lathe_rate){23.1 + i, 1000000u * (unsigned)i, 7u + (unsigned)i};
     order->out_paths[0] = must(strdup("/w/a.mp4"));
     order->out_paths[1] = must(strdup("/w/b.mp4"));
     order->n_inputs = 2;
@@ -123,5 +123,7 @@ void sample_order(struct lathe_order *order, enum lathe_verb verb)
     order->gpu_family = LATHE_ENCODER_VAAPI;
     order->gpu_path = must(strdup("/dev/dri/renderD128"));
     order->probe_trials = 7;
+    order->gpu_step = LATHE_STEP_GPU_ENCODE;
+    order->gpu_features = LATHE_HW_B_FRAMES | LATHE_HW_RC_VBR;
     order->audio_report = must(json_pack("{s:[]}", "tracks"));
 }

@@ -142,6 +142,9 @@ struct lathe_rate_sample {
 struct lathe_rate {
     double quality;        /* rate factor to start with */
     uint64_t budget_bytes; /* steer towards this size; 0 = keep the factor */
+    /* The size that the factor should give, or the budget: what an encoder without such a factor
+     * is asked for. 0 = the job holds a quality, not a bitrate. */
+    uint64_t expected_bytes;
 };
 
 /*

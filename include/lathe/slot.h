@@ -18,6 +18,7 @@
 
 #include "lathe/error.h"
 #include "lathe/job.h"
+#include "lathe/ladder.h"
 #include "lathe/plan.h"
 
 #define LATHE_SLOT_FD 3
@@ -62,7 +63,9 @@ struct lathe_order {
     enum lathe_encoder gpu_family;
     char *gpu_path;        /* what opens it; probe: NULL lists the devices of the family */
     uint32_t probe_trials; /* probe: so many of lathe_hw_trials, from `index` on */
-    json_t *audio_report;  /* merge: body of the audio verb's report, or NULL (owned) */
+    enum lathe_ladder_step gpu_step; /* chunk: which stages run there; none = all in software */
+    unsigned gpu_features;           /* chunk: what the probe saw the encoder do, see hw.h */
+    json_t *audio_report;            /* merge: body of the audio verb's report, or NULL (owned) */
 };
 void lathe_order_init(struct lathe_order *order);
 void lathe_order_finish(struct lathe_order *order);
@@ -82,6 +85,7 @@ int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret);
  *  pilot    {"renditions": [rate sample…]}
  *  chunk    {"frames", "first_time", "last_time", "last_duration", "head_hash", "tail_hash"|null,
  *            "decoder", "scaler", "encoder", "encoder_options", "concealed": N, "warnings": […],
+ *            "step" and "device" (path, or ""), "gpu_checked": pictures compared by the gate,
  *            "renditions": [{"bytes", "sha256", "rate": rate sample}…], "cpu_us"}
  *  audio    {"tracks": [{"first_pts", "packets", "frame_size", "sample_rate", "samples"…}],
  *            "bytes", "sha256", "warnings", "cpu_us"}
@@ -92,7 +96,7 @@ int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret);
  */
 struct lathe_report {
     bool ok;
-    struct lathe_error err; /* when !ok */
+    struct lathe_error err; /* when !ok; of a GPU's attempt with its verdict */
     json_t *body;           /* owned; NULL when !ok */
 };
 void lathe_report_finish(struct lathe_report *report);

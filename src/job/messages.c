@@ -77,6 +77,7 @@ static json_t *rates_to_json(const struct lathe_order *order)
         lathe_json_out_init(&out);
         lathe_json_put_real(&out, "quality", order->rates[i].quality);
         lathe_json_put_count(&out, "budget_bytes", order->rates[i].budget_bytes);
+        lathe_json_put_count(&out, "expected_bytes", order->rates[i].expected_bytes);
         json_t *object = NULL;
         lathe_json_out_take(&out, &object);
         if (json_array_append_new(array, object) < 0) {
@@ -142,6 +143,8 @@ int lathe_order_to_json(const struct lathe_order *order, json_t **ret)
         lathe_json_put_text(&out, "gpu_family", lathe_encoder_name(order->gpu_family));
         lathe_json_put_path(&out, "gpu_path", order->gpu_path);
         lathe_json_put_int(&out, "probe_trials", order->probe_trials);
+        lathe_json_put_int(&out, "gpu_step", order->gpu_step);
+        lathe_json_put_int(&out, "gpu_features", order->gpu_features);
     }
     if (order->audio_report)
         lathe_json_put(&out, "audio_report", json_incref(order->audio_report));
@@ -157,6 +160,8 @@ static void read_rates(struct lathe_json_in *in, struct lathe_order *order)
         order->rates[i].quality = lathe_json_in_real(&rate, "quality", -100, 100);
         order->rates[i].budget_bytes =
             (uint64_t)lathe_json_in_int(&rate, "budget_bytes", 0, INT64_MAX);
+        order->rates[i].expected_bytes =
+            (uint64_t)lathe_json_in_int_or(&rate, "expected_bytes", 0, INT64_MAX, 0);
         in->code = rate.code;
     }
 }
@@ -230,6 +235,10 @@ static void read_gpu(struct lathe_json_in *in, struct lathe_order *order)
         lathe_json_in_fail(in, "\"gpu_family\" is no kind of GPU");
     order->gpu_path = lathe_json_in_path(in, "gpu_path", PATH_MAX - 1);
     order->probe_trials = (uint32_t)lathe_json_in_int_or(in, "probe_trials", 0, UINT32_MAX, 0);
+    order->gpu_step = (enum lathe_ladder_step)lathe_json_in_int_or(in, "gpu_step", LATHE_STEP_NONE,
+                                                                   LATHE_STEP_ALL_SOFTWARE, 0);
+    order->gpu_features =
+        (unsigned)lathe_json_in_int_or(in, "gpu_features", 0, LATHE_HW_FEATURES_ALL, 0);
 }
 
 static void check_needs(struct lathe_json_in *in, const struct lathe_order *order)

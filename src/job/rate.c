@@ -160,7 +160,7 @@ int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t 
         return -ENOMEM;
     }
     const double base = r->pilot_quality;
-    double total = 0;
+    double total = 0, ratio = 1;
     struct size open = {0}; /* of chunks not begun */
     for (uint32_t i = 0; i < plan->n_chunks; i++) {
         expected[i] = estimate(plan, pilots, i);
@@ -177,7 +177,7 @@ int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t 
             learn(&known, &done[known.count], &expected[known.count], base);
         /* The pilots' guess keeps some weight while little is known. */
         double prior = PILOT_WEIGHT * total;
-        double ratio = (known.normal + prior) / (known.expected + prior);
+        ratio = (known.normal + prior) / (known.expected + prior);
         double spent = known.bytes;
         for (uint32_t k = known.count; k < i; k++)
             spent += decided[k].budget > 0
@@ -201,8 +201,12 @@ int lathe_rate_for_chunk(const struct lathe_plan *plan, int rendition, uint32_t 
         open.key = fmax(open.key - expected[i].key, 0);
         open.other = fmax(open.other - expected[i].other, 0);
     }
+    double size = decided[chunk].budget;
+    if (size <= 0)
+        size = fmax(ratio * size_at(&expected[chunk], base, decided[chunk].quality), 1);
     *ret = (struct lathe_rate){.quality = decided[chunk].quality,
-                               .budget_bytes = (uint64_t)decided[chunk].budget};
+                               .budget_bytes = (uint64_t)decided[chunk].budget,
+                               .expected_bytes = (uint64_t)size};
     free(decided);
     free(expected);
     return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "json_io.h"
+#include "lathe/hw.h"
 #include "lathe/slot.h"
 
 int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret)
@@ -33,6 +34,9 @@ static json_t *error_to_json(const struct lathe_error *error)
     lathe_json_put(&out, "retriable", json_boolean(error->retriable));
     lathe_json_put_text(&out, "what", error->what);
     lathe_json_put_text(&out, "hint", error->hint);
+    if (error->gpu_verdict)
+        lathe_json_put_text(&out, "gpu_verdict",
+                            lathe_hw_verdict_name((enum lathe_hw_verdict)error->gpu_verdict));
     json_t *object = NULL;
     lathe_json_out_take(&out, &object);
     return object;
@@ -51,6 +55,15 @@ int lathe_report_to_json(const struct lathe_report *report, json_t **ret)
     return lathe_json_out_take(&out, ret);
 }
 
+static int read_verdict(struct lathe_json_in *error)
+{
+    enum lathe_hw_verdict verdict = LATHE_HW_UNTRIED;
+    if (lathe_json_in_has(error, "gpu_verdict") &&
+        lathe_hw_verdict_from_name(lathe_json_in_name(error, "gpu_verdict"), &verdict) < 0)
+        lathe_json_in_fail(error, "\"gpu_verdict\" is no verdict");
+    return verdict;
+}
+
 static void read_error(struct lathe_json_in *in, struct lathe_error *ret)
 {
     struct lathe_json_in error;
@@ -60,6 +73,7 @@ static void read_error(struct lathe_json_in *in, struct lathe_error *ret)
     ret->retriable = lathe_json_in_bool(&error, "retriable");
     lathe_json_in_text(&error, "what", ret->what, sizeof(ret->what));
     lathe_json_in_text(&error, "hint", ret->hint, sizeof(ret->hint));
+    ret->gpu_verdict = read_verdict(&error);
     in->code = error.code;
 }
 
