@@ -4,6 +4,8 @@
  * same suite judges every driver, and processes are really killed.
  *
  *   contract_state [DRIVER [LOCATION]]     default: the embedded driver on a temporary folder
+ *
+ * Where LATHE_CONTRACT_RESET is set, that shell command empties the server before each test.
  */
 #ifndef LATHE_TESTS_CONTRACT_H
 #define LATHE_TESTS_CONTRACT_H

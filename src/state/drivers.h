@@ -8,5 +8,6 @@
 #include "lathe/state.h"
 
 extern const struct lathe_state_driver lathe_state_sqlite;
+extern const struct lathe_state_driver lathe_state_redis;
 
 #endif

@@ -19,6 +19,7 @@
 
 static const struct lathe_state_driver *const drivers[] = {
     &lathe_state_sqlite,
+    &lathe_state_redis,
 };
 
 struct lathe_state {

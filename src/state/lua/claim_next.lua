@@ -1,0 +1,43 @@
+-- SPDX-License-Identifier: MIT
+-- id or '', owner, ttl_ms: the first claimable unit by priority, age of the job, number.
+-- Expired leases are moved to the claimable units first; each costs once, however many ask.
+local function find_expired()
+    while true do
+        local members = call('ZRANGEBYSCORE', 'lathe:leases', '-inf', text(now_us()), 'LIMIT', 0,
+            100)
+        if #members == 0 then return end
+        for _, member in ipairs(members) do
+            local owner, unit = string.match(member, '^(.*)/(%d+)$')
+            local job = load_job(owner)
+            call('ZREM', 'lathe:leases', member)
+            if job and not job.ended and lease_of(job, unit) then open(job, unit) end
+        end
+    end
+end
+
+local function next_job()
+    if id ~= '' then return load_job(id) end
+    while true do
+        local place = call('ZRANGE', 'lathe:ready', 0, 0)[1]
+        if not place then return nil end
+        local job = load_job(string.match(place, ':(.*)$'))
+        if job and job.place == place then return job end
+        call('ZREM', 'lathe:ready', place) -- its hash was deleted by hand
+        call('ZREM', 'lathe:open', place)
+    end
+end
+
+find_expired()
+while true do -- each turn but the last fails a job, so this ends
+    local job = next_job()
+    if not job or job.ended then return {'WAIT', '', 0} end
+    local unit = call('ZRANGE', job.prefix .. 'open', 0, 0)[1]
+    if not unit then
+        call('ZREM', 'lathe:ready', job.place)
+        if id ~= '' then return {'WAIT', '', 0} end
+    else
+        local verdict, fence = grant(job, unit, ARGV[2], tonumber(ARGV[3]))
+        if verdict == 'GRANTED' then return claimed(job, unit, verdict, fence) end
+        if verdict == 'BUSY' then take_off(job, unit) end -- its lease lives again: the clock moved
+    end
+end

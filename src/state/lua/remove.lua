@@ -1,0 +1,10 @@
+-- SPDX-License-Identifier: MIT
+-- id
+local job = load_job(id)
+if not job then return {'DONE'} end
+for _, unit in ipairs(call('HKEYS', job.prefix .. 'lease')) do drop_lease(job, unit) end
+for _, suffix in ipairs(SUFFIXES) do call('UNLINK', job.prefix .. suffix) end
+call('UNLINK', job.key)
+call('ZREM', 'lathe:open', job.place)
+call('ZREM', 'lathe:ready', job.place)
+return {'DONE'}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connections that are thrown away at the first error. hiredis forgets time-outs, password and
+ * database when it reconnects, and a connection whose reply did not come in time would hand it to
+ * the next call; so a lost connection is replaced by a fresh one, never mended.
+ */
+#include "redis_link.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "lathe/base.h"
+#include "lathe/state.h"
+
+#define CONNECT_TIMEOUT_MS 2000
+#define REPLY_TIMEOUT_MS 10000 /* a job of a million units takes seconds to publish */
+#define BACKOFF_FIRST_MS 50
+#define BACKOFF_MAX_MS 2000
+#define SERVER_TEXT_MAX 300
+
+static const char *const texts[SCRIPT_COUNT] = {
+#define TEXT_OF(name) [SCRIPT_##name] = lathe_redis_lua_##name,
+    REDIS_SCRIPTS(TEXT_OF)};
+
+static char *script_text(const struct redis_link *link, enum redis_script script)
+{
+    return lathe_format("local FAILURES_MAX, DEATHS_MAX, RETAIN_MS = %d, %d, %lld\n%s%s",
+                        LATHE_LIMIT_SLOT_FAILURES, LATHE_LIMIT_WORKER_DEATHS,
+                        (long long)link->address.retain_ms, lathe_redis_lua_common, texts[script]);
+}
+
+static int unreachable(struct redis_link *link, const char *why, struct lathe_error *err)
+{
+    char server[SERVER_TEXT_MAX];
+    redis_address_describe(&link->address, server, sizeof(server));
+    lathe_error_set(err, -EAGAIN, LATHE_FAULT_SERVER, "Redis at %s cannot be reached: %s", server,
+                    why);
+    lathe_error_hint(err, "is it running, and does it listen on that address?");
+    return -EAGAIN;
+}
+
+/* -EAGAIN: worth another try. */
+static int check_reply(struct redis_link *link, redisContext *context, redisReply *reply,
+                       struct lathe_error *err)
+{
+    if (!reply)
+        return unreachable(link, context->errstr, err);
+    if (reply->type != REDIS_REPLY_ERROR)
+        return 0;
+    char server[SERVER_TEXT_MAX];
+    struct lathe_error own = {0};
+    redis_address_describe(&link->address, server, sizeof(server));
+    bool passes = redis_error_explain(server, reply->str, &own);
+    if (err)
+        *err = own;
+    return passes ? -EAGAIN : own.code == -EAGAIN ? -EPROTO : own.code;
+}
+
+static int greet(struct redis_link *link, redisContext *context, struct lathe_error *err)
+{
+    const struct redis_address *a = &link->address;
+    redisReply *reply = NULL;
+    int r = 0;
+    if (a->password) {
+        reply = *a->user ? redisCommand(context, "AUTH %s %s", a->user, a->password)
+                         : redisCommand(context, "AUTH %s", a->password);
+        r = check_reply(link, context, reply, err);
+        freeReplyObject(reply);
+    }
+    if (r == 0 && a->database) {
+        reply = redisCommand(context, "SELECT %d", a->database);
+        r = check_reply(link, context, reply, err);
+        freeReplyObject(reply);
+    }
+    return r;
+}
+
+static struct timeval timeval_of(int ms)
+{
+    return (struct timeval){ms / 1000, ms % 1000 * 1000};
+}
+
+static int connect_to(struct redis_link *link, redisContext **ret, struct lathe_error *err)
+{
+    const struct redis_address *a = &link->address;
+    redisContext *context =
+        a->port ? redisConnectWithTimeout(a->host, a->port, timeval_of(CONNECT_TIMEOUT_MS))
+                : redisConnectUnixWithTimeout(a->host, timeval_of(CONNECT_TIMEOUT_MS));
+    if (!context)
+        return lathe_error_nomem(err);
+    int r = 0;
+    if (context->err)
+        r = unreachable(link, context->errstr, err);
+    else if (redisSetTimeout(context, timeval_of(REPLY_TIMEOUT_MS)) != REDIS_OK)
+        r = unreachable(link, "its time-out cannot be set", err);
+    if (r == 0 && a->port)
+        redisEnableKeepAlive(context);
+    if (r == 0)
+        r = greet(link, context, err);
+    if (r < 0) {
+        redisFree(context);
+        return r;
+    }
+    *ret = context;
+    return 0;
+}
+
+static redisContext *take_idle(struct redis_link *link)
+{
+    pthread_mutex_lock(&link->mutex);
+    redisContext *context = link->n_idle ? link->idle[--link->n_idle] : NULL;
+    pthread_mutex_unlock(&link->mutex);
+    return context;
+}
+
+static void give_back(struct redis_link *link, redisContext *context)
+{
+    pthread_mutex_lock(&link->mutex);
+    if (link->n_idle < REDIS_IDLE_MAX) {
+        link->idle[link->n_idle++] = context;
+        context = NULL;
+    }
+    pthread_mutex_unlock(&link->mutex);
+    if (context)
+        redisFree(context);
+}
+
+/* Those that waited beside a broken connection are most likely broken too. */
+static void drop_idle(struct redis_link *link)
+{
+    redisContext *context;
+    while ((context = take_idle(link)))
+        redisFree(context);
+}
+
+static int load_script(struct redis_link *link, redisContext *context, enum redis_script script,
+                       struct lathe_error *err)
+{
+    _cleanup_free_ char *text = script_text(link, script);
+    if (!text)
+        return lathe_error_nomem(err);
+    redisReply *reply = redisCommand(context, "SCRIPT LOAD %s", text);
+    int r = check_reply(link, context, reply, err);
+    /* Its name is the hash of its text, so it never changes while the link is in use. */
+    if (r == 0 && !link->sha[script][0] && reply->type == REDIS_REPLY_STRING && reply->len == 40)
+        memcpy(link->sha[script], reply->str, 41);
+    freeReplyObject(reply);
+    return r;
+}
+
+static bool is_missing_script(const redisReply *reply)
+{
+    return reply && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
+}
+
+/* One try on one connection, which is kept only when it is still in step. */
+static int try_once(struct redis_link *link, enum redis_script script, int argc, const char **argv,
+                    const size_t *lengths, redisReply **ret, struct lathe_error *err)
+{
+    redisContext *context = take_idle(link);
+    int r = context ? 0 : connect_to(link, &context, err);
+    if (r < 0)
+        return r;
+    redisReply *reply = redisCommandArgv(context, argc, argv, lengths);
+    if (script != SCRIPT_NONE && is_missing_script(reply)) {
+        freeReplyObject(reply);
+        reply = NULL;
+        r = load_script(link, context, script, err); /* the server was restarted */
+        if (r == 0)
+            reply = redisCommandArgv(context, argc, argv, lengths);
+    }
+    if (r == 0)
+        r = check_reply(link, context, reply, err);
+    if (r == 0)
+        *ret = reply;
+    else
+        freeReplyObject(reply);
+    /* An error reply that passes (READONLY, LOADING) may be another server's by the next try. */
+    if (context->err || r == -EAGAIN) {
+        redisFree(context);
+        drop_idle(link);
+    } else {
+        give_back(link, context);
+    }
+    return r;
+}
+
+static void wait_jittered(int ms)
+{
+    uint32_t chance = 0;
+    if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != sizeof(chance))
+        chance = (uint32_t)lathe_clock_monotonic_us();
+    ms = ms / 2 + (int)(chance % (uint32_t)(ms / 2 + 1));
+    struct timespec ts = {ms / 1000, ms % 1000 * 1000000L};
+    while (nanosleep(&ts, &ts) < 0 && errno == EINTR)
+        ;
+}
+
+int redis_link_call(struct redis_link *link, enum redis_script script, int argc, const char **argv,
+                    const size_t *lengths, redisReply **ret, struct lathe_error *err)
+{
+    const char *all[REDIS_ARGS_MAX + 3] = {"EVALSHA", NULL, "0"};
+    size_t all_lengths[REDIS_ARGS_MAX + 3] = {7, 40, 1};
+    int first = 0;
+    if (script != SCRIPT_NONE) {
+        all[1] = link->sha[script];
+        first = 3;
+    }
+    memcpy(all + first, argv, (size_t)argc * sizeof(*argv));
+    memcpy(all_lengths + first, lengths, (size_t)argc * sizeof(*lengths));
+
+    int64_t give_up_us = lathe_clock_monotonic_us() + link->address.patience_ms * 1000LL;
+    int delay_ms = 0;
+    for (;;) {
+        int r = try_once(link, script, first + argc, all, all_lengths, ret, err);
+        if (r != -EAGAIN || lathe_clock_monotonic_us() + delay_ms * 1000LL >= give_up_us)
+            return r;
+        /* The first repeat is at once: usually the server has only closed an idle connection. */
+        if (delay_ms)
+            wait_jittered(delay_ms);
+        delay_ms = delay_ms ? delay_ms * 2 : BACKOFF_FIRST_MS;
+        if (delay_ms > BACKOFF_MAX_MS)
+            delay_ms = BACKOFF_MAX_MS;
+    }
+}
+
+/* "\r\nname:value\r\n" in the answer to INFO. */
+static bool info_value(const char *info, const char *name, char *ret, size_t size)
+{
+    size_t length = strlen(name);
+    for (const char *line = info; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, name, length) == 0 && line[length] == ':') {
+            line += length + 1;
+            snprintf(ret, size, "%.*s", (int)strcspn(line, "\r\n"), line);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A server that throws open jobs away, or that cannot run the scripts, is refused at once. */
+static int check_server(struct redis_link *link, const char *info, struct lathe_error *err)
+{
+    char value[64], policy[64], server[SERVER_TEXT_MAX];
+    redis_address_describe(&link->address, server, sizeof(server));
+    if (info_value(info, "redis_version", value, sizeof(value)) && atoi(value) < 5) {
+        lathe_error_set(err, -ENOTSUP, LATHE_FAULT_CONFIG, "Redis at %s is version %s", server,
+                        value);
+        lathe_error_hint(err, "Lathe needs version 5 or later");
+        return -ENOTSUP;
+    }
+    if (info_value(info, "cluster_enabled", value, sizeof(value)) && strcmp(value, "1") == 0) {
+        redis_error_explain(server, "MOVED", err);
+        return -ENOTSUP;
+    }
+    if (info_value(info, "maxmemory", value, sizeof(value)) && strcmp(value, "0") != 0 &&
+        info_value(info, "maxmemory_policy", policy, sizeof(policy)) &&
+        strncmp(policy, "allkeys", 7) == 0) {
+        lathe_error_set(err, -EINVAL, LATHE_FAULT_CONFIG,
+                        "Redis at %s may throw away open jobs (maxmemory-policy %s)", server,
+                        policy);
+        lathe_error_hint(err, "redis-cli config set maxmemory-policy noeviction");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int redis_link_open(struct redis_link *link, const char *location, struct lathe_error *err)
+{
+    int r = -pthread_mutex_init(&link->mutex, NULL);
+    if (r < 0)
+        return lathe_error_errno(err, r, "cannot make a mutex");
+    link->has_mutex = true;
+    r = redis_address_parse(location, &link->address, err);
+    if (r < 0)
+        return r;
+    redisContext *context = NULL;
+    r = connect_to(link, &context, err);
+    if (r < 0)
+        return r;
+    redisReply *reply = redisCommand(context, "INFO");
+    r = check_reply(link, context, reply, err);
+    if (r == 0 && (reply->type == REDIS_REPLY_STRING))
+        r = check_server(link, reply->str, err);
+    freeReplyObject(reply);
+    for (int i = 0; r == 0 && i < SCRIPT_COUNT; i++)
+        r = load_script(link, context, (enum redis_script)i, err);
+    if (r == 0)
+        give_back(link, context);
+    else
+        redisFree(context);
+    return r;
+}
+
+void redis_link_close(struct redis_link *link)
+{
+    if (!link->has_mutex)
+        return;
+    drop_idle(link);
+    pthread_mutex_destroy(&link->mutex);
+    redis_address_clear(&link->address);
+    link->has_mutex = false;
+}
