@@ -29,6 +29,18 @@ void contract_init(int argc, char **argv, const char *embedded, const char *file
     fflush(stdout);
 }
 
+/* A name of its own for each test, where the server cannot be emptied. */
+static char *location_of_test(void)
+{
+    static const char mark[] = "@UNIQUE@";
+    static int number;
+    const char *at = strstr(location_given, mark);
+    if (!at)
+        return lathe_format("%s", location_given);
+    return lathe_format("%.*st%d-%d%s", (int)(at - location_given), location_given, (int)getpid(),
+                        ++number, at + sizeof(mark) - 1);
+}
+
 int contract_setup(void **state)
 {
     (void)state;
@@ -40,8 +52,8 @@ int contract_setup(void **state)
     const char *reset = getenv("LATHE_CONTRACT_RESET");
     if (reset && system(reset) != 0)
         return -1;
-    contract.location = location_given ? lathe_format("%s", location_given)
-                                       : lathe_format("%s/%s", contract.folder, location_file);
+    contract.location =
+        location_given ? location_of_test() : lathe_format("%s/%s", contract.folder, location_file);
     return contract.location ? 0 : -1;
 }
 

@@ -5,7 +5,8 @@
  *
  *   contract_state [DRIVER [LOCATION]]     default: the embedded driver on a temporary folder
  *
- * Where LATHE_CONTRACT_RESET is set, that shell command empties the server before each test.
+ * Where LATHE_CONTRACT_RESET is set, that shell command empties the server before each test;
+ * @UNIQUE@ in LOCATION becomes another name for each test.
  */
 #ifndef LATHE_TESTS_CONTRACT_H
 #define LATHE_TESTS_CONTRACT_H

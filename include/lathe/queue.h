@@ -43,6 +43,9 @@ struct lathe_queue;
 struct lathe_queue_driver {
     const char *name; /* as written in the configuration: "sqlite", "kafka" */
     size_t priv_size; /* bytes; the front allocates and zeroes them */
+    /* How long nothing may come although something waits: a consumer of a group gets its share
+     * only when the others know of it. 0: take() sees what waits at once. */
+    int settle_ms;
 
     /* Must provide. `location` is the driver's own address (a file path, a broker list). */
     int (*open)(void *priv, const char *location, struct lathe_error *err);
@@ -70,7 +73,8 @@ struct lathe_queue_driver {
 /* The front. -ENOENT: no driver of that name in this build. */
 int lathe_queue_open(const char *driver, const char *location, struct lathe_queue **ret,
                      struct lathe_error *err);
-void lathe_queue_close(struct lathe_queue *queue); /* NULL is allowed */
+void lathe_queue_close(struct lathe_queue *queue);          /* NULL is allowed */
+int lathe_queue_settle_ms(const struct lathe_queue *queue); /* the driver's; see there */
 int lathe_queue_publish(struct lathe_queue *queue, enum lathe_topic topic, const char *key,
                         const char *body, struct lathe_error *err);
 int lathe_queue_take(struct lathe_queue *queue, enum lathe_topic topic, int timeout_ms,

@@ -8,5 +8,6 @@
 #include "lathe/queue.h"
 
 extern const struct lathe_queue_driver lathe_queue_sqlite;
+extern const struct lathe_queue_driver lathe_queue_kafka;
 
 #endif

@@ -15,6 +15,7 @@
 
 static const struct lathe_queue_driver *const drivers[] = {
     &lathe_queue_sqlite,
+    &lathe_queue_kafka,
 };
 
 struct lathe_queue {
@@ -78,6 +79,11 @@ void lathe_queue_close(struct lathe_queue *queue)
         return;
     queue->driver->close(queue->priv);
     free(queue);
+}
+
+int lathe_queue_settle_ms(const struct lathe_queue *queue)
+{
+    return queue->driver->settle_ms;
 }
 
 static int bad_argument(struct lathe_error *err, const char *what)
