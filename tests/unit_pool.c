@@ -49,7 +49,7 @@ static struct outcome run_order(const struct lathe_order *order, const char *fau
     int64_t begin_us = lathe_clock_monotonic_us();
     o.code = lathe_pool_run(pool, order, on_progress, &o, cancel, &o.body, &o.usage, &o.err);
     o.seconds = (double)(lathe_clock_monotonic_us() - begin_us) / 1e6;
-    assert_int_equal(lathe_pool_stuck(pool), 0);
+    assert_int_equal(lathe_pool_stuck_on(pool, LATHE_ENCODER_AUTO, NULL), 0);
     lathe_pool_destroy(pool);
     /* whatever happened, no child is left, not even a dead one */
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);

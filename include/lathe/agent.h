@@ -28,6 +28,10 @@ struct lathe_agent_options {
     const char *slot_path;   /* NULL: lathe_pool_find_slot() */
     unsigned slots;          /* 0: lathe_agent_default_slots() */
     int lease_ttl_ms;        /* 0: LATHE_LEASE_TTL_MS */
+    /* GPUs are looked for in the background, and chunks go to them; else all is done in software.
+     */
+    bool gpus;
+    enum lathe_mix mix; /* of the jobs: with LATHE_MIX_ALLOW software and GPUs work side by side */
     bool keep_intermediates;
     bool only_host;              /* see flow.h; also: an error of a port ends the run */
     struct lathe_cancel *cancel; /* the user's; obeyed by every step; may be NULL */
@@ -76,5 +80,7 @@ void lathe_agent_get_progress(struct lathe_agent *agent, struct lathe_agent_prog
 bool lathe_agent_is_resumed(struct lathe_agent *agent, uint32_t index);
 /* Attempts that failed and were tried again, one line each: a new array, or NULL (memory). */
 json_t *lathe_agent_retries(struct lathe_agent *agent);
+/* Chunks that left a GPU, or could not go there, so far (see flow.h): a new array, or NULL. */
+json_t *lathe_agent_fallbacks(struct lathe_agent *agent);
 
 #endif

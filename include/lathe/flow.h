@@ -18,6 +18,8 @@
 
 #include "lathe/cancel.h"
 #include "lathe/job.h"
+#include "lathe/ladder.h"
+#include "lathe/placement.h"
 #include "lathe/plan.h"
 #include "lathe/pool.h"
 #include "lathe/queue.h"
@@ -41,6 +43,10 @@ struct lathe_flow_sink {
     /* `verdict`: LATHE_RETRY, LATHE_EXHAUSTED (the job is failed now), or who was first. */
     void (*failed)(void *opaque, const char *job_id, uint32_t unit, const struct lathe_error *why,
                    enum lathe_verdict verdict);
+    /* A chunk's attempt on a GPU failed, or a GPU was passed over. `fallback` is the callee's to
+     * read only: {"chunk", "rendition", "from": {"step", "encoder", "device"}, "to": {…},
+     * "verdict", "reason"}. */
+    void (*fell_back)(void *opaque, const char *job_id, uint32_t unit, const json_t *fallback);
 };
 
 struct lathe_flow {
@@ -48,6 +54,7 @@ struct lathe_flow {
     struct lathe_state *state;
     struct lathe_store *store;
     struct lathe_pool *pool;
+    struct lathe_placement *placement;
     struct lathe_leases *leases; /* renews what steps hold */
     struct lathe_samples *samples;
     const char *scratch_dir;     /* exists; best on the store's file system */
@@ -72,6 +79,10 @@ void lathe_leases_remove(struct lathe_leases *leases, const char *job_id, uint32
 /* The memory of what chunks of recent jobs were encoded with, so that each result is read once. */
 int lathe_samples_create(struct lathe_samples **ret, struct lathe_error *err);
 void lathe_samples_destroy(struct lathe_samples *samples); /* NULL is allowed */
+
+/* What the ladder is asked for a job with this plan. The result points into both. */
+void lathe_flow_ladder_request(const struct lathe_plan *plan, const struct lathe_job *job,
+                               struct lathe_ladder_request *ret);
 
 /* Stores the job's record, registers it and rings the bell. `job` was validated. */
 int lathe_flow_submit(struct lathe_flow *flow, const struct lathe_job *job,

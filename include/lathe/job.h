@@ -38,13 +38,27 @@ enum lathe_preset {
     LATHE_PRESET_VERYSLOW
 };
 
+/* Whether a GPU must encode, or may only where it can. */
+enum lathe_hw_wish { LATHE_HW_PREFER = 0, LATHE_HW_REQUIRE };
+
+/* Whether one output may hold chunks of several families of encoders. */
+enum lathe_mix {
+    LATHE_MIX_FALLBACK = 0, /* only for chunks that failed in the first family */
+    LATHE_MIX_ALLOW,        /* and whatever has room takes a chunk */
+    LATHE_MIX_NEVER         /* the odd chunks are made again */
+};
+
 /* Names as users write them; *_from_name return -EINVAL for anything else. */
 const char *lathe_codec_name(enum lathe_codec codec);
 const char *lathe_encoder_name(enum lathe_encoder encoder);
 const char *lathe_preset_name(enum lathe_preset preset);
+const char *lathe_hw_wish_name(enum lathe_hw_wish wish); /* "prefer", "require" */
+const char *lathe_mix_name(enum lathe_mix mix);          /* "fallback", "allow", "never" */
 int lathe_codec_from_name(const char *name, enum lathe_codec *ret);
 int lathe_encoder_from_name(const char *name, enum lathe_encoder *ret);
 int lathe_preset_from_name(const char *name, enum lathe_preset *ret);
+int lathe_hw_wish_from_name(const char *name, enum lathe_hw_wish *ret);
+int lathe_mix_from_name(const char *name, enum lathe_mix *ret);
 
 struct lathe_rendition {
     char name[LATHE_NAME_MAX + 1]; /* "720p"; unique in the job; names its output file */
@@ -62,6 +76,8 @@ struct lathe_job {
     int n_renditions; /* at least 1 */
     enum lathe_codec codec;
     enum lathe_encoder encoder;
+    enum lathe_hw_wish hw;
+    enum lathe_mix mix;
     enum lathe_preset preset;
     double quality;       /* CRF scale; negative = rate control by bitrate */
     int passes;           /* 1 or 2 */

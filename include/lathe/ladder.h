@@ -24,8 +24,6 @@ enum lathe_ladder_step {
 };
 const char *lathe_ladder_step_name(enum lathe_ladder_step step); /* "all on the GPU", … */
 
-enum lathe_hw_wish { LATHE_HW_PREFER = 0, LATHE_HW_REQUIRE };
-
 struct lathe_ladder_rendition {
     int width, height;
 };

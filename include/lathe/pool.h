@@ -64,7 +64,9 @@ int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
 void lathe_pool_usage(struct lathe_pool *pool, struct lathe_usage *ret);
 /* Largest resident memory of this process and all live slots together, sampled. */
 uint64_t lathe_pool_peak_bytes(struct lathe_pool *pool);
-/* Children that were killed but have not ended (stuck in the kernel): so many slots fewer. */
-unsigned lathe_pool_stuck(struct lathe_pool *pool);
+/* Children that were killed but have not ended (stuck in the kernel): so many slots or lanes fewer.
+ * Counts those whose order named this GPU (`path` NULL: any of the family), or with
+ * LATHE_ENCODER_AUTO those whose order named none. */
+unsigned lathe_pool_stuck_on(struct lathe_pool *pool, enum lathe_encoder family, const char *path);
 
 #endif

@@ -14,12 +14,14 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "hardware.h"
 #include "lathe/base.h"
 #include "step.h"
 #include "tracker.h"
 
 #define SLOT_MEMORY_BYTES (600ull << 20) /* a 1080p ladder */
 #define SLOTS_MAX 256
+#define THREADS_MAX 512
 #define IDLE_POLL_MS 1000
 #define TICK_MS 100
 #define STUCK_LIMIT_US (60 * 1000000LL) /* with no slot left that works */
@@ -27,6 +29,8 @@
 struct lathe_agent {
     struct lathe_flow flow;
     struct lathe_tracker *tracker;
+    struct lathe_agent_hardware *hardware; /* NULL: no GPUs are used */
+    enum lathe_mix mix;
     struct lathe_cancel *stop; /* what running slots obey */
     char *scratch_dir;
     char owner[37];
@@ -69,7 +73,14 @@ static int open_ports(struct lathe_agent *agent, const struct lathe_agent_option
 {
     struct lathe_flow *flow = &agent->flow;
     const struct lathe_pool_options pool = {.slot_path = o->slot_path};
+    const struct lathe_placement_options placement = {.slots = agent->slots};
     int r = lathe_pool_create(&pool, &flow->pool, err);
+    if (r == 0)
+        r = lathe_placement_create(&placement, flow->pool, &flow->placement, err);
+    if (r == 0 && o->gpus)
+        r = lathe_agent_hardware_start(flow->placement, o->slot_path, &agent->hardware, err);
+    else if (r == 0)
+        lathe_placement_set_hardware(flow->placement, NULL, "");
     if (r == 0)
         r = lathe_store_open(o->store_driver, o->store_location, &flow->store, err);
     if (r == 0)
@@ -104,6 +115,7 @@ static int open_agent(struct lathe_agent *agent, const struct lathe_agent_option
                                strerror(-r));
     if (lathe_tracker_create(&agent->tracker) < 0)
         return lathe_error_nomem(err);
+    agent->mix = o->mix;
     agent->slots = o->slots ? o->slots : lathe_agent_default_slots();
     agent->flow = (struct lathe_flow){
         .scratch_dir = agent->scratch_dir,
@@ -144,11 +156,13 @@ void lathe_agent_close(struct lathe_agent *agent)
 {
     if (!agent)
         return;
+    lathe_agent_hardware_stop(agent->hardware);
     lathe_leases_destroy(agent->flow.leases);
     lathe_samples_destroy(agent->flow.samples);
     lathe_queue_close(agent->flow.queue);
     lathe_state_close(agent->flow.state);
     lathe_store_close(agent->flow.store);
+    lathe_placement_destroy(agent->flow.placement);
     lathe_pool_destroy(agent->flow.pool);
     lathe_tracker_destroy(agent->tracker);
     lathe_cancel_destroy(agent->stop);
@@ -247,8 +261,9 @@ static void *serve_slot(void *opaque)
         uint64_t generation = current_generation(agent, &ended);
         if (ended)
             return NULL;
-        /* A child that cannot be killed still holds its share of the machine. */
-        unsigned stuck = lathe_pool_stuck(agent->flow.pool);
+        /* A child that cannot be killed still holds its share of the machine; of those on a GPU
+         * the placement knows. */
+        unsigned stuck = lathe_pool_stuck_on(agent->flow.pool, LATHE_ENCODER_AUTO, NULL);
         if (stuck > me->number) {
             int64_t now_us = lathe_clock_monotonic_us();
             if (!stuck_since_us)
@@ -305,22 +320,37 @@ static int verdict(struct lathe_agent *agent, struct lathe_error *err)
     return r;
 }
 
+/* As many as can work at once, once it is known how many lanes the GPUs have. */
+static unsigned wanted_threads(struct lathe_agent *agent)
+{
+    unsigned lanes = lathe_placement_lanes(agent->flow.placement), slots = agent->slots;
+    unsigned wanted = agent->mix == LATHE_MIX_ALLOW ? slots + lanes : slots > lanes ? slots : lanes;
+    return wanted < THREADS_MAX ? wanted : THREADS_MAX;
+}
+
+/* Starts what is missing; 0 or why not one more could be started. */
+static int add_threads(struct lathe_agent *agent, struct slot_thread *threads, unsigned *n)
+{
+    int r = 0;
+    for (unsigned wanted = wanted_threads(agent); *n < wanted && r == 0; *n += r == 0) {
+        threads[*n] = (struct slot_thread){.agent = agent, .number = *n};
+        r = pthread_create(&threads[*n].thread, NULL, serve_slot, &threads[*n]);
+    }
+    return r;
+}
+
 int lathe_agent_run(struct lathe_agent *agent, const char *job_id, void (*tick)(void *opaque),
                     void *opaque, struct lathe_error *err)
 {
     struct lathe_cancel *cancel = agent->flow.cancel;
     if (job_id)
         snprintf(agent->job_id, sizeof agent->job_id, "%s", job_id);
-    struct slot_thread *threads = calloc(agent->slots, sizeof *threads);
+    struct slot_thread *threads = calloc(THREADS_MAX, sizeof *threads);
     if (!threads)
         return lathe_error_nomem(err);
     agent->flow.cancel = agent->stop; /* fired by the user's below, and at the end */
     unsigned n = 0;
-    int r = 0;
-    for (; n < agent->slots && r == 0; n += r == 0) {
-        threads[n] = (struct slot_thread){.agent = agent, .number = n};
-        r = pthread_create(&threads[n].thread, NULL, serve_slot, &threads[n]);
-    }
+    int r = add_threads(agent, threads, &n);
     if (r != 0 && n == 0)
         lathe_error_set(&agent->error, -r, LATHE_FAULT_RESOURCE, "cannot start a thread: %s",
                         strerror(r));
@@ -331,6 +361,7 @@ int lathe_agent_run(struct lathe_agent *agent, const char *job_id, void (*tick)(
         poll(fds, 2, TICK_MS);
         if (tick)
             tick(opaque);
+        (void)add_threads(agent, threads, &n); /* those that there are do the work, slower */
         current_generation(agent, &ended);
     }
     end(agent, NULL);
@@ -363,4 +394,9 @@ bool lathe_agent_is_resumed(struct lathe_agent *agent, uint32_t index)
 json_t *lathe_agent_retries(struct lathe_agent *agent)
 {
     return lathe_tracker_retries(agent->tracker);
+}
+
+json_t *lathe_agent_fallbacks(struct lathe_agent *agent)
+{
+    return lathe_tracker_fallbacks(agent->tracker);
 }

@@ -12,6 +12,7 @@
 #include "lathe/base.h"
 
 #define RETRIES_MAX 100 /* lines kept; more of the same help nobody */
+#define FALLBACKS_MAX 1000
 
 struct tracked {
     struct lathe_unit what;
@@ -26,7 +27,7 @@ struct lathe_tracker {
     uint32_t n_units;
     int64_t encoding_since_us; /* first chunk or pilot of this run; 0 = none yet */
     bool merging, ended;
-    json_t *retries;
+    json_t *retries, *fallbacks;
     struct lathe_error failure;
 };
 
@@ -36,7 +37,10 @@ int lathe_tracker_create(struct lathe_tracker **ret)
     if (!t)
         return -ENOMEM;
     t->retries = json_array();
-    if (!t->retries) {
+    t->fallbacks = json_array();
+    if (!t->retries || !t->fallbacks) {
+        json_decref(t->retries);
+        json_decref(t->fallbacks);
         free(t);
         return -ENOMEM;
     }
@@ -51,6 +55,7 @@ void lathe_tracker_destroy(struct lathe_tracker *t)
         return;
     pthread_mutex_destroy(&t->lock);
     json_decref(t->retries);
+    json_decref(t->fallbacks);
     free(t->units);
     free(t);
 }
@@ -154,6 +159,17 @@ static void failed(void *opaque, const char *job_id, uint32_t unit, const struct
     pthread_mutex_unlock(&t->lock);
 }
 
+static void fell_back(void *opaque, const char *job_id, uint32_t unit, const json_t *fallback)
+{
+    (void)job_id;
+    (void)unit;
+    struct lathe_tracker *t = opaque;
+    pthread_mutex_lock(&t->lock);
+    if (json_array_size(t->fallbacks) < FALLBACKS_MAX)
+        json_array_append_new(t->fallbacks, json_deep_copy(fallback));
+    pthread_mutex_unlock(&t->lock);
+}
+
 void lathe_tracker_fill_sink(struct lathe_tracker *t, struct lathe_flow_sink *sink)
 {
     *sink = (struct lathe_flow_sink){.opaque = t,
@@ -162,7 +178,8 @@ void lathe_tracker_fill_sink(struct lathe_tracker *t, struct lathe_flow_sink *si
                                      .progress = progress,
                                      .done = done,
                                      .reopened = reopened,
-                                     .failed = failed};
+                                     .failed = failed,
+                                     .fell_back = fell_back};
 }
 
 void lathe_tracker_end(struct lathe_tracker *t)
@@ -242,6 +259,14 @@ json_t *lathe_tracker_retries(struct lathe_tracker *t)
 {
     pthread_mutex_lock(&t->lock);
     json_t *ret = json_deep_copy(t->retries);
+    pthread_mutex_unlock(&t->lock);
+    return ret;
+}
+
+json_t *lathe_tracker_fallbacks(struct lathe_tracker *t)
+{
+    pthread_mutex_lock(&t->lock);
+    json_t *ret = json_deep_copy(t->fallbacks);
     pthread_mutex_unlock(&t->lock);
     return ret;
 }

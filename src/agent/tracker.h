@@ -17,6 +17,7 @@ void lathe_tracker_end(struct lathe_tracker *tracker);
 void lathe_tracker_progress(struct lathe_tracker *tracker, struct lathe_agent_progress *ret);
 bool lathe_tracker_is_resumed(struct lathe_tracker *tracker, uint32_t chunk);
 json_t *lathe_tracker_retries(struct lathe_tracker *tracker);
+json_t *lathe_tracker_fallbacks(struct lathe_tracker *tracker);
 /* The error that ended the job; code 0 when none did. */
 void lathe_tracker_failure(struct lathe_tracker *tracker, struct lathe_error *ret);
 

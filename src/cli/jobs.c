@@ -19,6 +19,12 @@ static void take_settings(const struct lathe_settings *settings, struct lathe_jo
     job->source_is_local = true;
     job->codec = (enum lathe_codec)settings->codec;
     job->encoder = (enum lathe_encoder)settings->encoder;
+    job->mix = (enum lathe_mix)settings->mix;
+    /* Who names a family wants that one, not whatever there is. */
+    bool is_named = job->encoder == LATHE_ENCODER_NVENC || job->encoder == LATHE_ENCODER_VAAPI;
+    job->hw = settings->hw >= 0 ? (enum lathe_hw_wish)settings->hw
+              : is_named        ? LATHE_HW_REQUIRE
+                                : LATHE_HW_PREFER;
     job->preset = (enum lathe_preset)settings->preset;
     job->quality = settings->quality;
     job->passes = settings->passes;
@@ -26,17 +32,6 @@ static void take_settings(const struct lathe_settings *settings, struct lathe_jo
     job->gop_seconds = settings->gop_seconds;
     job->conceal_damage = settings->damaged == 1;
     job->upscale = settings->upscale;
-}
-
-/* Better refused than a promise of speed that the CPU does not keep. */
-static int check_encoder(const struct lathe_job *job, struct lathe_error *err)
-{
-    if (job->encoder == LATHE_ENCODER_AUTO || job->encoder == LATHE_ENCODER_SOFTWARE)
-        return 0;
-    lathe_error_set(err, -ENOSYS, LATHE_FAULT_CONFIG, "this version of Lathe has no %s encoder",
-                    lathe_encoder_name(job->encoder));
-    lathe_error_hint(err, "use --encoder auto or software; lathe probe shows what really encodes");
-    return -ENOSYS;
 }
 
 static int add_renditions(const struct lathe_settings *settings, struct lathe_job *job,
@@ -62,8 +57,6 @@ int lathe_cli_check_settings(const struct lathe_settings *settings, struct lathe
         r = lathe_job_add_rendition(&job, "720p", err);
     if (r == 0)
         r = lathe_job_validate(&job, err);
-    if (r == 0)
-        r = check_encoder(&job, err);
     lathe_job_finish(&job);
     return r;
 }
@@ -138,8 +131,6 @@ int lathe_cli_make_job(const struct lathe_settings *settings, const struct lathe
         r = add_source_size(pool, input->path, &job, err);
     if (r == 0)
         r = lathe_job_validate(&job, err);
-    if (r == 0)
-        r = check_encoder(&job, err);
     if (r == 0)
         r = set_id(input, &job, err);
     if (r < 0) {

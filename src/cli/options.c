@@ -37,6 +37,11 @@
         {"encoder",   0,      LATHE_OPTION_CHOICE,                                                 \
          AT(encoder), "NAME", "auto|nvenc|vaapi|software",                                         \
          0,           0,      "auto, nvenc, vaapi or software [auto]"},                            \
+        {"hw", 0, LATHE_OPTION_CHOICE,        AT(hw), NULL, "prefer|require",                      \
+         0,    0, "whether a GPU must encode"},                                                    \
+        {"mix",   0,    LATHE_OPTION_CHOICE,                                                       \
+         AT(mix), NULL, "fallback|allow|never",                                                    \
+         0,       0,    "different encoders in one output [fallback]"},                            \
         {"quality", 'q', LATHE_OPTION_REAL,         AT(quality), "N", NULL,                        \
          1,         51,  "CRF instead of a bitrate"},                                              \
         {"passes",   0,   LATHE_OPTION_COUNT,                                                      \
@@ -92,7 +97,6 @@ static const struct lathe_option probe_options[] = {
 const struct lathe_command lathe_commands[] = {
     {"run", "INPUT -o OUTPUT [options]", "transcode one video on this machine", run_options,
      LATHE_COUNT(run_options), 1, 1,
-     "  lathe run talk.mov -o talk.mp4 --rendition 720p:2500k --preset slow\n"
      "  lathe run film.mkv -o ladder/ -r 1080p -r 720p -r 480p --work /scratch/film\n",
      lathe_cli_run},
     {"plan", "INPUT [options]", "show what run would do, without doing it", plan_options,
@@ -255,7 +259,8 @@ static int parse_options(const struct lathe_command *command, int argc, char **a
 int lathe_options_parse(const struct lathe_command *command, int argc, char **argv,
                         struct lathe_settings *ret, struct lathe_error *err)
 {
-    struct lathe_settings settings = {.quality = -1, .passes = 1, .preset = LATHE_PRESET_FAST};
+    struct lathe_settings settings = {
+        .quality = -1, .passes = 1, .preset = LATHE_PRESET_FAST, .hw = -1};
     int r = parse_options(command, argc, argv, &settings, err);
     int operands = argc - optind;
     if (r == 0 && !settings.help) {
@@ -307,7 +312,7 @@ char *lathe_options_help(const struct lathe_command *command)
         fprintf(f, "lathe %s %s\n%s\n\n", command->name, command->synopsis, command->summary);
         for (size_t i = 0; i < command->n_options; i++)
             print_option(f, &command->options[i]);
-        fprintf(f, "\nExamples:\n%s", command->examples);
+        fprintf(f, "Examples:\n%s", command->examples);
     } else {
         fprintf(f, "lathe COMMAND ... : video transcoding in chunks, joined without a seam\n\n");
         for (size_t i = 0; i < lathe_n_commands; i++)

@@ -17,9 +17,11 @@ struct lathe_settings {
     const char *renditions[LATHE_RENDITIONS_MAX];
     int n_renditions;
     int codec, encoder, preset, damaged; /* numbers within their choices */
-    double quality;                      /* negative = not given */
-    int passes, slots;                   /* slots 0 = chosen */
-    double chunk_seconds, gop_seconds;   /* 0 = chosen */
+    int hw;                              /* -1 = require for a family that was named */
+    int mix;
+    double quality;                    /* negative = not given */
+    int passes, slots;                 /* slots 0 = chosen */
+    double chunk_seconds, gop_seconds; /* 0 = chosen */
     bool keep, upscale, json, quiet, presets, sessions, help;
 };
 

@@ -13,6 +13,7 @@
 #include "lathe/agent.h"
 #include "lathe/base.h"
 #include "lathe/plan.h"
+#include "place.h"
 #include "report.h"
 #include "scratch.h"
 #include "table.h"
@@ -103,7 +104,7 @@ static void print_chunks(const struct lathe_plan *plan)
     json_decref(rows);
 }
 
-static int print_plan(const struct lathe_plan *plan, const char *encoder, unsigned slots)
+static int print_plan(const struct lathe_plan *plan, const json_t *place, unsigned slots)
 {
     char time[32], size[32], took[32];
     double bytes, seconds;
@@ -116,7 +117,9 @@ static int print_plan(const struct lathe_plan *plan, const char *encoder, unsign
            (unsigned long long)plan->frames);
     printf("pipeline   decode%s, scale to %d rendition%s, encode %s (%s), %u at once\n",
            plan->deinterlace ? ", deinterlace" : "", plan->n_renditions,
-           plan->n_renditions == 1 ? "" : "s", lathe_codec_name(plan->codec), encoder, slots);
+           plan->n_renditions == 1 ? "" : "s", lathe_codec_name(plan->codec),
+           json_string_value(json_object_get(place, "encoder")), slots);
+    lathe_cli_print_place(place);
     printf("encoder    preset %s, %d thread%s, key frame every %.3g s, %d pass%s\n",
            lathe_preset_name(plan->preset), plan->encoder_threads,
            plan->encoder_threads == 1 ? "" : "s", plan->gop_seconds, plan->passes,
@@ -141,7 +144,7 @@ static int print_plan(const struct lathe_plan *plan, const char *encoder, unsign
     return fflush(stdout) == EOF;
 }
 
-static int print_json(const struct lathe_plan *plan, unsigned slots)
+static int print_json(const struct lathe_plan *plan, json_t *place, unsigned slots)
 {
     double bytes, seconds;
     estimate(plan, slots, &bytes, &seconds);
@@ -151,13 +154,14 @@ static int print_json(const struct lathe_plan *plan, unsigned slots)
     json_object_set_new(json, "estimate",
                         json_pack("{s:f, s:f, s:i}", "bytes", floor(bytes), "seconds", seconds,
                                   "slots", (int)slots));
+    json_object_set(json, "placement", place);
     int r = lathe_report_print_json(json);
     json_decref(json);
     return r < 0;
 }
 
 static int make_plan(const struct lathe_settings *settings, struct lathe_plan *ret,
-                     struct lathe_error *err)
+                     json_t **ret_place, struct lathe_error *err)
 {
     struct lathe_input input = {0};
     struct lathe_scratch scratch = {.lock_fd = -1};
@@ -172,8 +176,14 @@ static int make_plan(const struct lathe_settings *settings, struct lathe_plan *r
         r = lathe_pool_create(NULL, &pool, err);
     if (r == 0)
         r = lathe_cli_make_job(settings, &input, pool, &job, err);
+    const enum lathe_encoder encoder = job.encoder; /* the split takes the job over */
+    const enum lathe_hw_wish hw = job.hw;
     if (r == 0)
         r = split(pool, &scratch, &input, &job, ret, err);
+    if (r == 0) {
+        const struct lathe_job wishes = {.encoder = encoder, .hw = hw};
+        r = lathe_cli_place(pool, ret, &wishes, ret_place, err);
+    }
     lathe_job_finish(&job);
     lathe_pool_destroy(pool);
     lathe_scratch_close(&scratch);
@@ -186,8 +196,9 @@ int lathe_cli_plan(const struct lathe_settings *settings)
     struct lathe_error err = {0};
     struct lathe_plan plan;
     lathe_plan_init(&plan);
+    json_t *place = NULL;
     int r;
-    if (make_plan(settings, &plan, &err) < 0) {
+    if (make_plan(settings, &plan, &place, &err) < 0) {
         if (settings->json) {
             json_t *failure = lathe_report_failure(&err, 0);
             (void)lathe_report_print_json(failure); /* the exit code says it as well */
@@ -196,11 +207,9 @@ int lathe_cli_plan(const struct lathe_settings *settings)
         r = lathe_cli_complain(&err);
     } else {
         unsigned slots = settings->slots ? (unsigned)settings->slots : lathe_agent_default_slots();
-        r = settings->json
-                ? print_json(&plan, slots)
-                : print_plan(&plan, lathe_encoder_name((enum lathe_encoder)settings->encoder),
-                             slots);
+        r = settings->json ? print_json(&plan, place, slots) : print_plan(&plan, place, slots);
     }
+    json_decref(place);
     lathe_plan_finish(&plan);
     return r;
 }

@@ -70,6 +70,8 @@ static bool add_own(struct lathe_agent *agent, json_t *report,
     }
     json_decref(retries);
     struct lathe_pool *pool = lathe_agent_flow(agent)->pool;
+    json_t *hardware = lathe_placement_to_json(lathe_agent_flow(agent)->placement);
+    ok = ok && json_object_set_new(report, "hardware", hardware) == 0;
     struct lathe_usage usage;
     lathe_pool_usage(pool, &usage);
     return ok && json_object_set_new(report, "wall_seconds", json_real(wall_seconds)) == 0 &&
@@ -114,6 +116,37 @@ int lathe_report_print_json(json_t *report)
     return r < 0 || fputc('\n', stdout) == EOF || fflush(stdout) == EOF ? -1 : 0;
 }
 
+/* "12 chunks left nvenc on 0 (all on the GPU) for software: hangs, ...": one line a reason. */
+static void print_fallbacks(const json_t *list)
+{
+    static const char *const members[] = {"from", "to", "verdict"};
+    size_t i, k;
+    json_t *one, *other;
+    json_array_foreach (list, i, one) {
+        unsigned same = 0;
+        bool is_first = true;
+        json_array_foreach (list, k, other) {
+            bool equal = true;
+            for (size_t m = 0; equal && m < LATHE_COUNT(members); m++)
+                equal = json_equal(json_object_get(one, members[m]),
+                                   json_object_get(other, members[m]));
+            is_first = is_first && !(equal && k < i);
+            same += equal;
+        }
+        if (!is_first)
+            continue;
+        const json_t *from = json_object_get(one, "from"), *to = json_object_get(one, "to");
+        lathe_log_warning("%u chunk%s left %s on %s (%s) for %s (%s): %s, %s", same,
+                          same == 1 ? "" : "s", json_string_value(json_object_get(from, "encoder")),
+                          json_string_value(json_object_get(from, "device")),
+                          json_string_value(json_object_get(from, "step")),
+                          json_string_value(json_object_get(to, "encoder")),
+                          json_string_value(json_object_get(to, "step")),
+                          json_string_value(json_object_get(one, "verdict")),
+                          json_string_value(json_object_get(one, "reason")));
+    }
+}
+
 int lathe_report_print_text(const json_t *report)
 {
     double wall = json_number_value(json_object_get(report, "wall_seconds"));
@@ -121,6 +154,11 @@ int lathe_report_print_text(const json_t *report)
     json_t *output, *warning;
     json_array_foreach (json_object_get(report, "warnings"), i, warning)
         lathe_log_warning("%s", json_string_value(warning));
+    print_fallbacks(json_object_get(report, "fallbacks"));
+    const json_t *hardware = json_object_get(report, "hardware");
+    const char *summary = json_string_value(json_object_get(hardware, "summary"));
+    if (summary && summary[0] && json_array_size(json_object_get(hardware, "devices")) == 0)
+        printf("encoded in software (%s)\n", summary);
     json_array_foreach (json_object_get(report, "outputs"), i, output) {
         char size[32], time[32], took[32];
         double seconds = json_number_value(json_object_get(output, "duration"));

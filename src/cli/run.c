@@ -29,6 +29,7 @@ struct run {
     struct lathe_delivery deliveries[LATHE_RENDITIONS_MAX];
     struct lathe_progress_line line;
     int64_t started_us;
+    size_t fallbacks_logged;
     json_t *report;
 };
 
@@ -97,6 +98,8 @@ static int open_agent(struct run *run, struct lathe_error *err)
         .store_location = store,
         .scratch_dir = tmp,
         .slots = (unsigned)run->settings->slots,
+        .gpus = run->settings->encoder != LATHE_ENCODER_SOFTWARE,
+        .mix = (enum lathe_mix)run->settings->mix,
         /* A work folder forgets nothing before the result is delivered. */
         .keep_intermediates = run->scratch.keep,
         .only_host = true,
@@ -105,9 +108,26 @@ static int open_agent(struct run *run, struct lathe_error *err)
     return lathe_agent_open(&options, &run->agent, err);
 }
 
+/* As they happen, for who wants to know (LATHE_LOG=info); the summary has them by reason. */
+static void log_fallbacks(struct run *run)
+{
+    json_t *list = lathe_agent_fallbacks(run->agent);
+    for (; run->fallbacks_logged < json_array_size(list); run->fallbacks_logged++) {
+        const json_t *one = json_array_get(list, run->fallbacks_logged);
+        lathe_log_info("chunk %lld leaves %s for %s: %s, %s",
+                       (long long)json_integer_value(json_object_get(one, "chunk")),
+                       json_string_value(json_object_get(json_object_get(one, "from"), "encoder")),
+                       json_string_value(json_object_get(json_object_get(one, "to"), "encoder")),
+                       json_string_value(json_object_get(one, "verdict")),
+                       json_string_value(json_object_get(one, "reason")));
+    }
+    json_decref(list);
+}
+
 static void tick(void *opaque)
 {
     struct run *run = opaque;
+    log_fallbacks(run);
     struct lathe_agent_progress progress;
     lathe_agent_get_progress(run->agent, &progress);
     lathe_progress_line_draw(&run->line, &progress);
@@ -169,6 +189,7 @@ static int transcode(struct run *run, struct lathe_error *err)
         r = lathe_cli_begin(run->agent, &run->scratch, &run->job, err);
     if (r == 0) {
         r = lathe_agent_run(run->agent, run->job.id, tick, run, err);
+        log_fallbacks(run);
         lathe_progress_line_clear(&run->line);
     }
     if (r == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A chunk: one slot decodes it once and encodes every rendition. Its rate factors follow from the
- * pilots and from the chunks that the plan names, never from whatever else is finished by then.
+ * A chunk: one slot decodes it once and encodes every rendition, where gpu.c has it run. Its rate
+ * factors follow from the pilots and from the chunks that the plan names, never from whatever else
+ * is finished by then.
  */
 #include <errno.h>
 #include <string.h>
@@ -76,11 +77,9 @@ int lathe_flow_chunk(struct lathe_flow *flow, struct lathe_flow_job *fj,
     struct lathe_order order;
     lathe_order_init(&order);
     json_t *body = NULL;
-    struct lathe_flow_meter meter = {flow, claim->job_id, claim->unit};
     int r = make_order(flow, fj, claim, &order, err);
     if (r == 0)
-        r = lathe_pool_run(flow->pool, &order, lathe_flow_meter_tick, &meter, flow->cancel, &body,
-                           NULL, err);
+        r = lathe_flow_run_placed(flow, fj, claim, &order, &body, err);
     if (r == 0)
         r = store_chunk(flow, fj, claim, &order, body, err);
     for (int i = 0; i < LATHE_RENDITIONS_MAX; i++)

@@ -50,6 +50,10 @@ int lathe_flow_ring_unit(struct lathe_flow *flow, const struct lathe_job *job,
 int lathe_flow_merge_failed(struct lathe_flow *flow, const struct lathe_flow_job *fj,
                             uint64_t merge_fence, const struct lathe_done *done, size_t count,
                             const struct lathe_error *why, struct lathe_error *err);
+/* These results are to be made again, for the reason given. */
+int lathe_flow_reopen(struct lathe_flow *flow, const struct lathe_job *job, uint64_t merge_fence,
+                      const struct lathe_done **list, size_t count, const struct lathe_error *why,
+                      struct lathe_error *err);
 /* The job begins again with one chunk: once, then it fails. */
 int lathe_flow_replan(struct lathe_flow *flow, const char *job_id, uint64_t merge_fence,
                       const struct lathe_error *why, struct lathe_error *err);
@@ -108,6 +112,18 @@ int lathe_flow_audio(struct lathe_flow *flow, struct lathe_flow_job *fj,
                      const struct lathe_claim *claim, json_t **ret_result, struct lathe_error *err);
 int lathe_flow_chunk(struct lathe_flow *flow, struct lathe_flow_job *fj,
                      const struct lathe_claim *claim, json_t **ret_result, struct lathe_error *err);
+
+/* --- gpu.c: a chunk's attempts --- */
+/* Runs the order where the placement says, again elsewhere when a GPU fails, and adds to the body
+ * "family", "step", "device" and "fallbacks". */
+int lathe_flow_run_placed(struct lathe_flow *flow, const struct lathe_flow_job *fj,
+                          const struct lathe_claim *claim, struct lathe_order *order,
+                          json_t **ret_body, struct lathe_error *err);
+/* With --mix never: chunks of several families are to be made again in one. Moves those that are
+ * odd to the front of `list`; returns how many. */
+size_t lathe_flow_find_odd(const struct lathe_flow_job *fj, json_t *const *bodies,
+                           const struct lathe_done *done, size_t count,
+                           const struct lathe_done **list);
 
 /* --- unit.c --- */
 void lathe_flow_remove_objects(struct lathe_flow *flow, const json_t *result);

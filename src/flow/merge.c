@@ -15,6 +15,8 @@ struct merge {
     struct lathe_flow_job fj;
     uint64_t fence;
     bool cannot_be_cut;
+    const struct lathe_done **odd; /* to be made again in the family of the others */
+    size_t n_odd;
     json_t **bodies; /* one a chunk */
     struct lathe_chunk_result *chunks;
     json_t *audio; /* body of its result, or NULL */
@@ -31,6 +33,7 @@ static void merge_finish(struct merge *m)
     for (uint32_t i = 0; m->bodies && i < m->fj.plan.n_chunks; i++)
         json_decref(m->bodies[i]);
     free(m->bodies);
+    free(m->odd);
     free(m->chunks);
     json_decref(m->audio);
     free(m->audio_path);
@@ -79,6 +82,24 @@ static int read_manifest(struct merge *m, const struct lathe_done *done, size_t 
         return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL,
                                "the audio is missing in the manifest");
     return 0;
+}
+
+/* --mix never, and a GPU failed after other chunks were done on it. */
+static int check_families(struct merge *m, const struct lathe_done *done, size_t count,
+                          struct lathe_error *err)
+{
+    if (m->fj.job.mix != LATHE_MIX_NEVER)
+        return 0;
+    m->odd = calloc(count, sizeof *m->odd);
+    if (!m->odd)
+        return lathe_error_nomem(err);
+    m->n_odd = lathe_flow_find_odd(&m->fj, m->bodies, done, count, m->odd);
+    return m->n_odd == 0
+               ? 0
+               : lathe_error_set(err, -EAGAIN, LATHE_FAULT_INTERNAL,
+                                 "%zu of %u chunks are by another family of encoders than the rest "
+                                 "(--mix never)",
+                                 m->n_odd, m->fj.plan.n_chunks);
 }
 
 static int fetch_audio(struct merge *m, struct lathe_error *err)
@@ -224,6 +245,8 @@ static int merge(struct merge *m, const struct lathe_done *done, size_t count, c
                  struct lathe_error *err)
 {
     int r = read_manifest(m, done, count, err);
+    if (r == 0)
+        r = check_families(m, done, count, err);
     if (r == 0) {
         r = lathe_flow_check_seams(&m->fj.plan, m->chunks, err);
         m->cannot_be_cut = r < 0;
@@ -277,7 +300,9 @@ static int merge_granted(struct lathe_flow *flow, const char *job_id, uint64_t f
     bool loaded = r == 0;
     if (r == 0)
         r = merge(&m, done, count, &summary, &why);
-    if (r < 0 && !loaded) {
+    if (r < 0 && m.n_odd > 0) {
+        r = lathe_flow_reopen(flow, &m.fj.job, fence, m.odd, m.n_odd, &why, err);
+    } else if (r < 0 && !loaded) {
         r = lathe_flow_attempt_failed(flow, job_id, LATHE_UNIT_MERGE, fence, &why, err);
     } else if (r < 0 && m.cannot_be_cut) {
         r = lathe_flow_replan(flow, job_id, fence, &why, err);

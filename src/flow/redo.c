@@ -42,9 +42,9 @@ static size_t find_unusable(struct lathe_flow *flow, const struct lathe_plan *pl
     return n;
 }
 
-static int reopen(struct lathe_flow *flow, const struct lathe_job *job, uint64_t merge_fence,
-                  const struct lathe_done **list, size_t count, const struct lathe_error *why,
-                  struct lathe_error *err)
+int lathe_flow_reopen(struct lathe_flow *flow, const struct lathe_job *job, uint64_t merge_fence,
+                      const struct lathe_done **list, size_t count, const struct lathe_error *why,
+                      struct lathe_error *err)
 {
     uint32_t *units = calloc(count, sizeof *units);
     if (!units)
@@ -80,7 +80,7 @@ int lathe_flow_merge_failed(struct lathe_flow *flow, const struct lathe_flow_job
         if (list)
             n = find_unusable(flow, &fj->plan, done, count, why, list);
     }
-    int r = n > 0 ? reopen(flow, &fj->job, merge_fence, list, n, why, err)
+    int r = n > 0 ? lathe_flow_reopen(flow, &fj->job, merge_fence, list, n, why, err)
                   : lathe_flow_attempt_failed(flow, fj->job.id, LATHE_UNIT_MERGE, merge_fence, why,
                                               err);
     free(list);

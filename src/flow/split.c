@@ -106,6 +106,18 @@ static int check_plan(const struct lathe_flow_job *fj, struct lathe_error *err)
     return 0;
 }
 
+/* One host: if it cannot do what the job requires, nobody can. */
+static int check_hardware(struct lathe_flow *flow, const struct lathe_flow_job *fj,
+                          struct lathe_error *err)
+{
+    struct lathe_ladder_request request;
+    struct lathe_ladder_choice choice;
+    if (!flow->only_host || fj->job.hw != LATHE_HW_REQUIRE)
+        return 0;
+    lathe_flow_ladder_request(&fj->plan, &fj->job, &request);
+    return lathe_placement_check(flow->placement, &request, flow->cancel, &choice, NULL, err);
+}
+
 /* The plan that the index allows, with all its cuts. */
 static int ensure_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_t fence,
                        struct lathe_error *err)
@@ -194,6 +206,8 @@ static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
     uint32_t count = 0;
     enum lathe_verdict verdict = LATHE_GRANTED;
     r = check_plan(&fj, err);
+    if (r == 0)
+        r = check_hardware(flow, &fj, err);
     if (r == 0 && lathe_plan_units(&fj.plan, &units, &count) < 0)
         r = lathe_error_nomem(err);
     if (r == 0 && flow->sink.planned)

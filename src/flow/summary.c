@@ -49,12 +49,12 @@ static json_t *chunk_entry(const struct lathe_plan *plan, uint32_t index, const 
                                         "bytes", size, "quality", quality_of(one)));
     }
     double start = (double)plan->chunks[index].start * plan->time_base.num / plan->time_base.den;
-    return json_pack("{s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "index",
+    return json_pack("{s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "index",
                      (json_int_t)index, "start", start, "frames", copy_of(body, "frames"),
                      "encoder", copy_of(body, "encoder"), "scaler", copy_of(body, "scaler"),
-                     "decoder", copy_of(body, "decoder"), "attempts", copy_of(body, "attempt"),
-                     "quality", quality_of(json_array_get(renditions, 0)), "bytes", bytes,
-                     "renditions", list);
+                     "decoder", copy_of(body, "decoder"), "step", copy_of(body, "step"), "device",
+                     copy_of(body, "device"), "attempts", copy_of(body, "attempt"), "quality",
+                     quality_of(json_array_get(renditions, 0)), "bytes", bytes, "renditions", list);
 }
 
 /* The encoder of all chunks, or "mixed". */
@@ -96,7 +96,7 @@ int lathe_flow_summary(const struct lathe_plan *plan, json_t *const *chunks, con
         concealed += json_integer_value(json_object_get(chunks[i], "concealed"));
         ok = json_array_append_new(entries, chunk_entry(plan, i, chunks[i])) == 0 &&
              add_new(warnings, json_object_get(chunks[i], "warnings")) == 0 &&
-             add_new(fallbacks, json_object_get(chunks[i], "fallbacks")) == 0;
+             json_array_extend(fallbacks, json_object_get(chunks[i], "fallbacks")) == 0;
     }
     if (ok)
         ok = add_new(warnings, json_object_get(audio, "warnings")) == 0;

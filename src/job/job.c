@@ -99,10 +99,16 @@ static int check_choices(const struct lathe_job *job, struct lathe_error *err)
         r = check_real("the GOP length in seconds", job->gop_seconds, 0.001, 86400, err);
     if (r == 0)
         r = check_real("the priority", job->priority, -1000000, 1000000, err);
-    if (r == 0 && ((unsigned)job->codec > LATHE_CODEC_HEVC ||
-                   (unsigned)job->encoder > LATHE_ENCODER_SOFTWARE ||
-                   (unsigned)job->preset > LATHE_PRESET_VERYSLOW)) {
+    if (r == 0 &&
+        ((unsigned)job->codec > LATHE_CODEC_HEVC ||
+         (unsigned)job->encoder > LATHE_ENCODER_SOFTWARE || (unsigned)job->hw > LATHE_HW_REQUIRE ||
+         (unsigned)job->mix > LATHE_MIX_NEVER || (unsigned)job->preset > LATHE_PRESET_VERYSLOW)) {
         r = lathe_error_set(err, -EINVAL, LATHE_FAULT_USAGE, "unknown codec, encoder or preset");
+    }
+    if (r == 0 && job->encoder == LATHE_ENCODER_SOFTWARE && job->hw == LATHE_HW_REQUIRE) {
+        r = lathe_error_set(err, -EINVAL, LATHE_FAULT_USAGE,
+                            "a GPU is required, but the software encoder was asked for");
+        lathe_error_hint(err, "leave out --hw require, or choose another encoder");
     }
     return r;
 }

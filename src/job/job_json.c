@@ -41,6 +41,8 @@ int lathe_job_to_json(const struct lathe_job *job, json_t **ret)
     lathe_json_put(&out, "renditions", renditions);
     lathe_json_put_text(&out, "codec", lathe_codec_name(job->codec));
     lathe_json_put_text(&out, "encoder", lathe_encoder_name(job->encoder));
+    lathe_json_put_text(&out, "hw", lathe_hw_wish_name(job->hw));
+    lathe_json_put_text(&out, "mix", lathe_mix_name(job->mix));
     lathe_json_put_text(&out, "preset", lathe_preset_name(job->preset));
     if (job->quality >= 0)
         lathe_json_put_real(&out, "quality", job->quality);
@@ -77,6 +79,12 @@ static void read_choices(struct lathe_json_in *in, struct lathe_job *job)
     if (lathe_json_in_has(in, "encoder") &&
         lathe_encoder_from_name(lathe_json_in_name(in, "encoder"), &job->encoder) < 0)
         lathe_json_in_fail(in, "\"encoder\" is none of auto, nvenc, vaapi, software");
+    if (lathe_json_in_has(in, "hw") &&
+        lathe_hw_wish_from_name(lathe_json_in_name(in, "hw"), &job->hw) < 0)
+        lathe_json_in_fail(in, "\"hw\" is neither prefer nor require");
+    if (lathe_json_in_has(in, "mix") &&
+        lathe_mix_from_name(lathe_json_in_name(in, "mix"), &job->mix) < 0)
+        lathe_json_in_fail(in, "\"mix\" is none of fallback, allow, never");
     if (lathe_json_in_has(in, "preset") &&
         lathe_preset_from_name(lathe_json_in_name(in, "preset"), &job->preset) < 0)
         lathe_json_in_fail(in, "\"preset\" is none of ultrafast to veryslow");

@@ -30,6 +30,17 @@ static const char *const presets[] = {
     [LATHE_PRESET_VERYSLOW] = "veryslow",
 };
 
+static const char *const wishes[] = {
+    [LATHE_HW_PREFER] = "prefer",
+    [LATHE_HW_REQUIRE] = "require",
+};
+
+static const char *const mixes[] = {
+    [LATHE_MIX_FALLBACK] = "fallback",
+    [LATHE_MIX_ALLOW] = "allow",
+    [LATHE_MIX_NEVER] = "never",
+};
+
 static const char *name_of(const char *const *names, size_t count, unsigned value)
 {
     return value < count ? names[value] : "unknown";
@@ -59,6 +70,16 @@ const char *lathe_preset_name(enum lathe_preset preset)
     return name_of(presets, LATHE_COUNT(presets), preset);
 }
 
+const char *lathe_hw_wish_name(enum lathe_hw_wish wish)
+{
+    return name_of(wishes, LATHE_COUNT(wishes), wish);
+}
+
+const char *lathe_mix_name(enum lathe_mix mix)
+{
+    return name_of(mixes, LATHE_COUNT(mixes), mix);
+}
+
 int lathe_codec_from_name(const char *name, enum lathe_codec *ret)
 {
     int value = from_name(codecs, LATHE_CODEC_AV1, name); /* those that jobs make */
@@ -83,5 +104,23 @@ int lathe_preset_from_name(const char *name, enum lathe_preset *ret)
     if (value < 0)
         return value;
     *ret = (enum lathe_preset)value;
+    return 0;
+}
+
+int lathe_hw_wish_from_name(const char *name, enum lathe_hw_wish *ret)
+{
+    int value = from_name(wishes, LATHE_COUNT(wishes), name);
+    if (value < 0)
+        return value;
+    *ret = (enum lathe_hw_wish)value;
+    return 0;
+}
+
+int lathe_mix_from_name(const char *name, enum lathe_mix *ret)
+{
+    int value = from_name(mixes, LATHE_COUNT(mixes), name);
+    if (value < 0)
+        return value;
+    *ret = (enum lathe_mix)value;
     return 0;
 }

@@ -25,6 +25,8 @@
 struct live {
     pid_t pid;
     bool stuck;
+    enum lathe_encoder gpu_family; /* auto: it was given none */
+    char gpu_path[128];
     struct live *next;
 };
 
@@ -171,13 +173,13 @@ uint64_t lathe_pool_peak_bytes(struct lathe_pool *pool)
     return ret;
 }
 
-unsigned lathe_pool_stuck(struct lathe_pool *pool)
+unsigned lathe_pool_stuck_on(struct lathe_pool *pool, enum lathe_encoder family, const char *path)
 {
     unsigned count = 0;
     pthread_mutex_lock(&pool->lock);
     collect_stuck(pool);
     for (struct live *l = pool->live; l; l = l->next)
-        count += l->stuck;
+        count += l->stuck && l->gpu_family == family && (!path || strcmp(l->gpu_path, path) == 0);
     pthread_mutex_unlock(&pool->lock);
     return count;
 }
@@ -384,6 +386,8 @@ int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
         return r;
     }
     live->pid = process.pid;
+    live->gpu_family = order->gpu_family;
+    snprintf(live->gpu_path, sizeof live->gpu_path, "%s", order->gpu_path ? order->gpu_path : "");
     pthread_mutex_lock(&pool->lock);
     collect_stuck(pool);
     live->next = pool->live;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looking for GPUs in the background. Whatever goes wrong with that leaves the work to software,
+ * with the reason where people see it.
+ */
+#include "hardware.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lathe/base.h"
+
+#define TEND_MS 1000
+
+struct lathe_agent_hardware {
+    struct lathe_placement *placement;
+    const char *slot_path;
+    struct lathe_cancel *stop;
+    pthread_t thread;
+};
+
+static void *look_after(void *opaque)
+{
+    struct lathe_agent_hardware *me = opaque;
+    const struct lathe_hardware_options options = {.slot_path = me->slot_path};
+    struct lathe_hardware hardware;
+    struct lathe_error why = {0};
+    bool found = lathe_hardware_load(&options, me->stop, &hardware, &why) == 0;
+    lathe_placement_set_hardware(me->placement, found ? &hardware : NULL, why.what);
+    bool any = found && hardware.n_devices > 0;
+    if (found)
+        lathe_hardware_finish(&hardware);
+    while (any && !lathe_cancel_is_triggered(me->stop)) {
+        struct pollfd fd = {.fd = lathe_cancel_fd(me->stop), .events = POLLIN};
+        poll(&fd, 1, TEND_MS);
+        /* Also after the last chunk: the next command is to find out how the device is by then. */
+        if (lathe_placement_tend(me->placement, me->stop))
+            (void)lathe_hardware_invalidate(&options, NULL); /* else what is kept ends in a day */
+    }
+    return NULL;
+}
+
+int lathe_agent_hardware_start(struct lathe_placement *placement, const char *slot_path,
+                               struct lathe_agent_hardware **ret, struct lathe_error *err)
+{
+    struct lathe_agent_hardware *me = calloc(1, sizeof *me);
+    if (!me)
+        return lathe_error_nomem(err);
+    me->placement = placement;
+    me->slot_path = slot_path;
+    int r = lathe_cancel_create(&me->stop);
+    if (r == 0)
+        r = -pthread_create(&me->thread, NULL, look_after, me);
+    if (r < 0) {
+        lathe_cancel_destroy(me->stop);
+        free(me);
+        return lathe_error_set(err, r, LATHE_FAULT_RESOURCE, "cannot look for GPUs: %s",
+                               strerror(-r));
+    }
+    *ret = me;
+    return 0;
+}
+
+void lathe_agent_hardware_stop(struct lathe_agent_hardware *me)
+{
+    if (!me)
+        return;
+    lathe_cancel_trigger(me->stop);
+    pthread_join(me->thread, NULL);
+    lathe_cancel_destroy(me->stop);
+    free(me);
+}

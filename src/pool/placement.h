@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the parts of the placement share: its books, and the choice of a place from them.
+ */
+#ifndef LATHE_POOL_PLACEMENT_H
+#define LATHE_POOL_PLACEMENT_H
+
+#include <pthread.h>
+
+#include "health.h"
+#include "lathe/placement.h"
+
+#define LATHE_LANES_PER_ENGINE 2
+#define LATHE_BESIDE_CHUNKS 4 /* left for each lane, before software takes one beside them */
+
+struct lathe_placement_use {
+    struct lathe_health health;
+    unsigned lanes, active;
+    bool is_tried; /* by a probe, right now */
+};
+
+struct lathe_placement {
+    struct lathe_placement_options options;
+    struct lathe_pool *pool;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_known;
+    char summary[1024];
+    struct lathe_hw_device devices[LATHE_HW_DEVICES_MAX];
+    struct lathe_placement_use use[LATHE_HW_DEVICES_MAX];
+    unsigned n_devices;
+    unsigned software_active;
+    bool misbehaved;
+    char settled_job[LATHE_ID_MAX + 1];
+    enum lathe_encoder settled;
+};
+
+enum lathe_placement_answer { LATHE_PLACE_FOUND, LATHE_PLACE_WAIT, LATHE_PLACE_NONE };
+
+/* --- placement_choose.c; called with the lock held --- */
+enum lathe_placement_answer lathe_placement_choose(struct lathe_placement *p,
+                                                   const struct lathe_attempts *attempts,
+                                                   int64_t now_us, struct lathe_place *ret);
+
+#endif
