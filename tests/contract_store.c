@@ -191,7 +191,7 @@ static int unmount_and_teardown(void **state)
 int main(int argc, char **argv)
 {
     contract_init(argc, argv, "dir", "store");
-#define TEST(name) cmocka_unit_test_setup_teardown(name, contract_setup, contract_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, contract_store_setup, contract_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_put_get_stat_remove),
         TEST(test_flags),
@@ -203,7 +203,14 @@ int main(int argc, char **argv)
         TEST(test_dir_leftovers_are_swept),
         TEST(test_dir_links_and_reserved_names),
         TEST(test_dir_no_room),
+        TEST(test_s3_parts),
+        TEST(test_s3_presigned),
+        TEST(test_s3_refusals),
+        TEST(test_s3_faults),
         cmocka_unit_test_setup_teardown(test_dir_full_disk, contract_setup, unmount_and_teardown),
     };
+    const char *only = getenv("CMOCKA_TEST_FILTER");
+    if (only)
+        cmocka_set_test_filter(only);
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }

@@ -35,5 +35,11 @@ void test_dir_leftovers_are_swept(void **state);
 void test_dir_links_and_reserved_names(void **state);
 void test_dir_no_room(void **state);
 void test_dir_full_disk(void **state);
+/* contract_store_s3.c */
+int contract_store_setup(void **state); /* each test has a prefix of its own */
+void test_s3_parts(void **state);
+void test_s3_presigned(void **state);
+void test_s3_refusals(void **state);
+void test_s3_faults(void **state);
 
 #endif

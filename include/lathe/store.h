@@ -58,6 +58,10 @@ struct lathe_store_driver {
     /* May provide: a local path under which the object can be read in place (the caller frees
      * it). Absent: the front answers -EOPNOTSUPP and callers use get(). */
     int (*local_path)(void *priv, const char *key, char **ret_path, struct lathe_error *err);
+    /* May provide: a URL that reads (or writes) the object for `expires_s` seconds without keys
+     * (the caller frees it). It is as secret as a key. Absent: -EOPNOTSUPP. */
+    int (*presign)(void *priv, const char *key, bool is_write, unsigned expires_s, char **ret_url,
+                   struct lathe_error *err);
 };
 
 /* The front. Keys are checked: 1…511 characters of [A-Za-z0-9._/-], no empty, "." or ".." part. */
@@ -77,6 +81,9 @@ int lathe_store_list(struct lathe_store *store, const char *prefix,
 int lathe_store_remove(struct lathe_store *store, const char *key, struct lathe_error *err);
 int lathe_store_local_path(struct lathe_store *store, const char *key, char **ret_path,
                            struct lathe_error *err);
+/* `expires_s`: 1 … 604800, a week. */
+int lathe_store_presign(struct lathe_store *store, const char *key, bool is_write,
+                        unsigned expires_s, char **ret_url, struct lathe_error *err);
 /* Removes every object whose key begins with `prefix`. */
 int lathe_store_remove_prefix(struct lathe_store *store, const char *prefix,
                               struct lathe_error *err);

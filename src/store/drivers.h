@@ -8,5 +8,6 @@
 #include "lathe/store.h"
 
 extern const struct lathe_store_driver lathe_store_dir;
+extern const struct lathe_store_driver lathe_store_s3;
 
 #endif

@@ -13,6 +13,7 @@
 
 static const struct lathe_store_driver *const drivers[] = {
     &lathe_store_dir,
+    &lathe_store_s3,
 };
 
 struct lathe_store {
@@ -170,6 +171,21 @@ int lathe_store_local_path(struct lathe_store *store, const char *key, char **re
         return lathe_error_set(err, -EOPNOTSUPP, LATHE_FAULT_INPUT,
                                "objects of this store cannot be read in place");
     return store->driver->local_path(store->priv, key, ret_path, err);
+}
+
+int lathe_store_presign(struct lathe_store *store, const char *key, bool is_write,
+                        unsigned expires_s, char **ret_url, struct lathe_error *err)
+{
+    int r = check_key(key, err);
+    if (r < 0)
+        return r;
+    if (expires_s < 1 || expires_s > 604800)
+        return lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT,
+                               "a URL lasts from 1 second to a week (604800), not %u", expires_s);
+    if (!store->driver->presign)
+        return lathe_error_set(err, -EOPNOTSUPP, LATHE_FAULT_INPUT,
+                               "objects of this store have no URL");
+    return store->driver->presign(store->priv, key, is_write, expires_s, ret_url, err);
 }
 
 struct key_list {
