@@ -205,7 +205,7 @@ end
 -- A new epoch: `keep` leaves the units and the results of the done ones.
 local function restart(job, epoch, keep)
     for _, unit in ipairs(call('HKEYS', job.prefix .. 'lease')) do drop_lease(job, unit) end
-    for _, suffix in ipairs({'lease', 'open', 'blocked', 'blocked_pilots', 'tries', 'floor'}) do
+    for _, suffix in ipairs({'lease', 'open', 'blocked', 'blocked_pilots', 'floor'}) do
         call('UNLINK', job.prefix .. suffix)
     end
     call('ZREM', 'lathe:ready', job.place)
@@ -215,15 +215,17 @@ local function restart(job, epoch, keep)
         'status', keep and 'transcoding' or 'queued')
     call('PERSIST', job.key)
     for _, suffix in ipairs(SUFFIXES) do call('PERSIST', job.prefix .. suffix) end
-    if keep then
+    if keep then -- done units keep their failures too, should the merge refuse them later
+        call('HDEL', job.prefix .. 'tries', 'fmerge', 'dmerge')
         for unit = 0, job.total - 1 do
             if call('HEXISTS', job.prefix .. 'done', unit) == 0 then
+                call('HDEL', job.prefix .. 'tries', 'f' .. unit, 'd' .. unit)
                 block(job, unit, unit_of(job, unit))
             end
         end
         return unblock(job)
     end
-    call('UNLINK', job.prefix .. 'plan', job.prefix .. 'done')
+    call('UNLINK', job.prefix .. 'plan', job.prefix .. 'done', job.prefix .. 'tries')
     touch(job, 'total_units', 0, 'completed_units', 0, 'total_chunks', 0, 'completed_chunks', 0,
         'pilots', 0, 'audio', 0, 'pilots_left', 0, 'chunk_prefix', 0)
 end
