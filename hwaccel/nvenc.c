@@ -143,7 +143,9 @@ static int scale_filter(int width, int height, enum AVPixelFormat format, char *
 {
     if (!avfilter_get_by_name("scale_cuda"))
         return -ENOSYS;
-    int n = snprintf(ret, size, "scale_cuda=w=%d:h=%d:format=%s", width, height,
+    /* Passing pictures of the right size through would keep the decoder's surfaces, which are few,
+     * in the encoder. */
+    int n = snprintf(ret, size, "scale_cuda=w=%d:h=%d:format=%s:passthrough=0", width, height,
                      av_get_pix_fmt_name(format));
     return n < 0 || (size_t)n >= size ? -ENOSPC : 0;
 }

@@ -37,12 +37,16 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
     if (r < 0)
         return r;
     json_t *renditions = NULL;
+    struct media_gpu *gpu = NULL;
     if (order->index >= task.plan.n_chunks) {
         r = lathe_error_set(err, -EINVAL, LATHE_FAULT_INTERNAL, "the plan has no chunk %u",
                             order->index);
         goto out;
     }
     const struct lathe_plan_chunk *chunk = &task.plan.chunks[order->index];
+    r = media_gpu_open(order, &gpu, err);
+    if (r < 0)
+        goto out;
     struct media_stretch stretch = {
         .plan = &task.plan,
         .index = &task.index,
@@ -51,18 +55,23 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
         .start = chunk->start,
         .end = chunk->end,
         .out_paths = order->out_paths,
+        .gpu = gpu,
         .progress = progress,
         .opaque = opaque,
     };
     for (int i = 0; i < task.plan.n_renditions; i++)
         stretch.rates[i] = order->rates[i];
-    r = media_stretch_run(&stretch, err);
+    r = media_gpu_judge(gpu, media_stretch_run(&stretch, err), err);
     if (r < 0)
         goto out;
     if (chunk->end != INT64_MAX && !stretch.tail_hash[0] && !task.plan.conceal_damage) {
-        r = lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT,
-                            "%s ended before the frame that follows chunk %u", order->source_path,
-                            order->index);
+        if (media_gpu_decodes(gpu))
+            r = media_gpu_refuse(err, LATHE_HW_WRONG,
+                                 "the GPU did not decode what follows chunk %u", order->index);
+        else
+            r = lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT,
+                                "%s ended before the frame that follows chunk %u",
+                                order->source_path, order->index);
         goto out;
     }
     renditions = json_array();
@@ -71,14 +80,16 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
     if (r < 0)
         goto out;
     *ret_body = json_pack(
-        "{s:i, s:I, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:O, s:I}", "frames",
-        (int)stretch.frames, "first_time", (json_int_t)stretch.first_time, "last_time",
+        "{s:i, s:I, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:O, s:I, s:s, s:s, s:i}",
+        "frames", (int)stretch.frames, "first_time", (json_int_t)stretch.first_time, "last_time",
         (json_int_t)stretch.last_time, "last_duration", (json_int_t)stretch.last_duration,
         "head_hash", stretch.head_hash, "tail_hash",
         stretch.tail_hash[0] ? json_string(stretch.tail_hash) : json_null(), "decoder",
         stretch.decoder, "scaler", stretch.filter, "encoder", stretch.encoder, "encoder_options",
         stretch.encoder_options, "concealed", (json_int_t)stretch.damaged, "renditions", renditions,
-        "cpu_us", (json_int_t)media_cpu_us());
+        "cpu_us", (json_int_t)media_cpu_us(), "step",
+        lathe_ladder_step_name(gpu ? gpu->step : LATHE_STEP_ALL_SOFTWARE), "device",
+        gpu ? gpu->path : "", "gpu_checked", (int)stretch.gpu_checked);
     if (!*ret_body)
         r = lathe_error_nomem(err);
 out:

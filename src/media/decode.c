@@ -5,10 +5,17 @@
 
 #include "setup.h"
 
-int media_decoder_open_codec(const AVStream *stream, int reorder_depth, AVCodecContext **ret,
-                             struct lathe_error *err)
+int media_decoder_open_codec(const AVStream *stream, int reorder_depth, const struct media_gpu *gpu,
+                             AVCodecContext **ret, struct lathe_error *err)
 {
     const AVCodec *codec = avcodec_find_decoder(stream->codecpar->codec_id);
+    if (codec && gpu) {
+        codec = lathe_hwaccel_decoder(gpu->device.family, stream->codecpar->codec_id);
+        if (!codec)
+            return media_gpu_refuse(
+                err, LATHE_HW_UNSUPPORTED, "this FFmpeg does not decode %s on %s",
+                avcodec_get_name(stream->codecpar->codec_id), gpu->device.family->name);
+    }
     if (!codec || !media_codec_is_allowed(stream->codecpar->codec_id))
         return lathe_error_set(err, -ENOSYS, LATHE_FAULT_INPUT, "codec \"%s\" is not supported",
                                avcodec_get_name(stream->codecpar->codec_id));
@@ -22,14 +29,45 @@ int media_decoder_open_codec(const AVStream *stream, int reorder_depth, AVCodecC
         c->pkt_timebase = stream->time_base;
         if (c->codec_type == AVMEDIA_TYPE_VIDEO && reorder_depth > c->has_b_frames)
             c->has_b_frames = reorder_depth;
+        if (gpu)
+            r = lathe_hwaccel_setup_decoder(c, &gpu->device, MEDIA_GPU_EXTRA_SURFACES / 2);
+    }
+    if (r >= 0) {
         r = avcodec_open2(c, codec, NULL);
     }
     if (r < 0) {
         avcodec_free_context(&c);
-        return media_error(err, r, LATHE_FAULT_INPUT, "cannot open the decoder %s", codec->name);
+        return media_error(err, r, gpu ? LATHE_FAULT_INTERNAL : LATHE_FAULT_INPUT,
+                           "cannot open the decoder %s", codec->name);
     }
     *ret = c;
     return 0;
+}
+
+static int call_witness(struct media_decoder *d, struct lathe_error *err)
+{
+    AVCodecContext *decoder = NULL;
+    int r = media_decoder_open_codec(media_source_video(&d->reader.source), 0, NULL, &decoder, err);
+    if (r < 0)
+        return r;
+    return media_witness_init(&d->witness, decoder) < 0 ? lathe_error_nomem(err) : 0;
+}
+
+/* So many a second, where there are more, within the stretch, and all behind it: the picture after
+ * the last one is the proof of the join. */
+#define WITNESS_PER_SECOND 4
+
+static void show_witness(struct media_decoder *d, const struct media_index_entry *entry,
+                         uint32_t number)
+{
+    if (!(entry->flags & MEDIA_INDEX_EXACT) || entry->time == MEDIA_NO_TIME)
+        return;
+    int64_t time = entry->time - d->origin;
+    if (time < d->witness_from)
+        return;
+    if (time < d->witness_end)
+        d->witness_from = time + d->ticks_per_second / WITNESS_PER_SECOND;
+    media_witness_see(&d->witness, d->packet, number);
 }
 
 static bool has_times(const struct media_index *index)
@@ -43,13 +81,19 @@ static bool has_times(const struct media_index *index)
 
 int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
                        const struct media_index *index, uint32_t first_packet, int64_t own_from,
-                       bool linear, struct lathe_error *err)
+                       int64_t own_end, bool linear, const struct media_gpu *gpu,
+                       struct lathe_error *err)
 {
     *ret = (struct media_decoder){
         .origin = plan->origin,
         .from_dts = plan->times_from_dts,
         .ordinal = !has_times(index),
         .conceal = plan->conceal_damage,
+        .gpu = gpu,
+        .ticks_per_second =
+            plan->time_base.den / (plan->time_base.num > 0 ? plan->time_base.num : 1),
+        .witness_from = own_from,
+        .witness_end = own_end,
         .own_from = own_from,
         .skip_before = INT64_MIN,
         .last_time = INT64_MIN,
@@ -78,8 +122,10 @@ int media_decoder_open(struct media_decoder *ret, const char *path, const struct
         return r;
     ret->packet = av_packet_alloc();
     r = ret->packet ? media_decoder_open_codec(media_source_video(&ret->reader.source),
-                                               plan->reorder_depth, &ret->codec, err)
+                                               plan->reorder_depth, gpu, &ret->codec, err)
                     : lathe_error_nomem(err);
+    if (r >= 0 && gpu)
+        r = call_witness(ret, err);
     if (r < 0) {
         media_decoder_close(ret);
         return r;
@@ -95,6 +141,7 @@ int media_decoder_open(struct media_decoder *ret, const char *path, const struct
 void media_decoder_close(struct media_decoder *decoder)
 {
     av_packet_free(&decoder->packet);
+    media_witness_finish(&decoder->witness);
     avcodec_free_context(&decoder->codec);
     media_reader_close(&decoder->reader);
 }
@@ -103,6 +150,13 @@ static int damage(struct media_decoder *d, uint32_t number, const char *what,
                   struct lathe_error *err)
 {
     const struct media_index_entry *entry = &d->reader.index->entries[number];
+    if (d->gpu) {
+        char why[256];
+        media_last_log(why, sizeof(why));
+        /* Whether it is the source's fault an attempt in software will tell. */
+        return lathe_error_set(err, -EIO, LATHE_FAULT_INTERNAL, "%s on the GPU, packet %u%s%s",
+                               what, number, why[0] ? ": " : "", why);
+    }
     /* Before the first key frame's own time nothing can be right, in any player. */
     if (d->first_key_time != MEDIA_NO_TIME && entry->time != MEDIA_NO_TIME &&
         entry->time < d->first_key_time)
@@ -151,6 +205,8 @@ static int feed(struct media_decoder *d, struct lathe_error *err)
             if (r < 0)
                 return r;
         }
+        if (d->gpu)
+            show_witness(d, entry, number);
         d->packet->pts = d->packet->dts = number;
         r = avcodec_send_packet(d->codec, d->packet);
         av_packet_unref(d->packet);
@@ -184,6 +240,15 @@ static int64_t time_of(struct media_decoder *d, const AVFrame *frame, uint32_t *
     return d->last_time == INT64_MIN ? 0 : d->last_time + d->frame_duration;
 }
 
+static int check_surface(struct media_decoder *d, const AVFrame *frame, uint32_t number,
+                         struct lathe_error *err)
+{
+    if (frame->format != d->gpu->device.family->surface_format)
+        return media_gpu_refuse(err, LATHE_HW_UNSUPPORTED,
+                                "the device does not decode this stream (packet %u)", number);
+    return media_witness_compare(&d->witness, frame, number, err);
+}
+
 int media_decoder_next(struct media_decoder *d, AVFrame *ret, int64_t *ret_time,
                        uint32_t *ret_packet, struct lathe_error *err)
 {
@@ -209,6 +274,11 @@ int media_decoder_next(struct media_decoder *d, AVFrame *ret, int64_t *ret_time,
             continue;
         }
         int64_t time = time_of(d, ret, ret_packet);
+        r = d->gpu ? check_surface(d, ret, *ret_packet, err) : 0;
+        if (r < 0) {
+            av_frame_unref(ret);
+            return r;
+        }
         if (ret->flags & AV_FRAME_FLAG_CORRUPT || ret->decode_error_flags) {
             r = damage(d, *ret_packet, "a picture is incomplete", err);
             if (r < 0) {

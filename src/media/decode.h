@@ -8,8 +8,10 @@
 
 #include <libavcodec/avcodec.h>
 
+#include "gpu.h"
 #include "lathe/plan.h"
 #include "reader.h"
+#include "witness.h"
 
 struct media_decoder {
     struct media_reader reader;
@@ -28,14 +30,21 @@ struct media_decoder {
     bool draining;
     uint64_t damaged; /* packets or pictures with errors */
     uint64_t last_damaged_packet;
+    /* on a GPU */
+    const struct media_gpu *gpu; /* NULL: in software */
+    struct media_witness witness;
+    int64_t ticks_per_second;
+    int64_t witness_from, witness_end; /* key frames from then on are seen, beyond the end all */
 };
 
 /* Opens the source at `first_packet` (linear: without seeking) to deliver pictures from `own_from`
  * on; earlier ones are lead-in and may be wrong. The plan gives origin, reorder depth and time
- * mode; the index stays the caller's. */
+ * mode; the index stays the caller's. With a `gpu` pictures are surfaces, any error fails, and some
+ * key frames are compared with software's; those from `own_end` on always. */
 int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
                        const struct media_index *index, uint32_t first_packet, int64_t own_from,
-                       bool linear, struct lathe_error *err);
+                       int64_t own_end, bool linear, const struct media_gpu *gpu,
+                       struct lathe_error *err);
 void media_decoder_close(struct media_decoder *decoder);
 
 /* 1 with a picture (the caller unrefs) and its time, 0 at the end of the source. Without
@@ -43,8 +52,9 @@ void media_decoder_close(struct media_decoder *decoder);
 int media_decoder_next(struct media_decoder *decoder, AVFrame *ret, int64_t *ret_time,
                        uint32_t *ret_packet, struct lathe_error *err);
 
-/* A decoder for one stream, set up with whitelists and limits but not for any plan. */
-int media_decoder_open_codec(const AVStream *stream, int reorder_depth, AVCodecContext **ret,
-                             struct lathe_error *err);
+/* A decoder for one stream, set up with whitelists and limits but not for any plan; on `gpu` or,
+ * NULL, in software. */
+int media_decoder_open_codec(const AVStream *stream, int reorder_depth, const struct media_gpu *gpu,
+                             AVCodecContext **ret, struct lathe_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <libavcodec/bsf.h>
 #include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
+#include <limits.h>
 #include <math.h>
 
 #include "setup.h"
@@ -53,18 +54,39 @@ static int64_t frame_ticks(const struct lathe_plan *plan)
     return ticks > 0 ? ticks : 1;
 }
 
+/* Its rate control has no factor that the job's model knows: it is asked for the size that the
+ * model expects, under the job's cap. */
+static void ask_gpu(struct lathe_encoder_request *request, const struct media_encoder_setup *setup,
+                    double length)
+{
+    const struct lathe_plan_rendition *r = &setup->plan->renditions[setup->rendition];
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(request->pix_fmt);
+    const struct lathe_hwaccel *family = setup->gpu->device.family;
+    request->pix_fmt = family->pixel_format(request->codec, desc ? desc->comp[0].depth : 8);
+    request->device = &setup->gpu->device;
+    request->frames = setup->frames;
+    request->features = setup->gpu->features;
+    if (!setup->rate.expected_bytes)
+        return;
+    double kbps = (double)setup->rate.expected_bytes * 8 / 1000 / length;
+    if (r->maxrate_kbps > 0)
+        kbps = fmin(kbps, r->maxrate_kbps);
+    request->rate_mode = LATHE_RATE_VBR;
+    request->bitrate_kbps = (int)fmin(fmax(kbps, 1), INT_MAX / 4000);
+}
+
 int media_encoder_open(struct media_encoder *ret, const struct media_encoder_setup *setup,
                        struct lathe_error *err)
 {
     const struct lathe_plan *plan = setup->plan;
     const struct lathe_plan_rendition *r = &plan->renditions[setup->rendition];
     *ret = (struct media_encoder){
-        .family = &lathe_hwaccel_software,
+        .family = setup->gpu ? setup->gpu->device.family : &lathe_hwaccel_software,
         .budget_bytes = setup->rate.budget_bytes,
         .base_quality = setup->rate.quality,
         .quality = setup->rate.quality,
-        .forced_keys = plan->n_renditions > 1,
-        .n_recent = plan->lead_out_frames ? (unsigned)plan->lead_out_frames + 1 : 0,
+        .forced_keys = plan->n_renditions > 1 || setup->gpu,
+        .n_recent = plan->lead_out_frames && !setup->gpu ? (unsigned)plan->lead_out_frames + 1 : 0,
         .frame_ticks = frame_ticks(plan),
     };
     /* GOPs of equal length, none longer than the plan allows: no short one before the join. */
@@ -99,6 +121,8 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
         .mastering_display = plan->mastering_display,
         .content_light = plan->content_light,
     };
+    if (setup->gpu)
+        ask_gpu(&request, setup, length);
     return ret->family->open_encoder(&request, &ret->codec, ret->options, sizeof(ret->options),
                                      err);
 }
@@ -106,6 +130,7 @@ int media_encoder_open(struct media_encoder *ret, const struct media_encoder_set
 void media_encoder_close(struct media_encoder *encoder)
 {
     avcodec_free_context(&encoder->codec);
+    free(encoder->times);
     for (unsigned i = 0; i < encoder->n_recent; i++)
         av_frame_free(&encoder->recent[i]);
 }
@@ -206,6 +231,31 @@ int media_encoder_send_lead_out(struct media_encoder *e, int number, struct lath
     return send_frame(e, frame, err);
 }
 
+static int note_time(struct media_encoder *e, int64_t time)
+{
+    if (e->frames_in == e->times_capacity) {
+        uint64_t grown = e->times_capacity ? e->times_capacity * 2 : 256;
+        int64_t *times = realloc(e->times, grown * sizeof(*times));
+        if (!times)
+            return -ENOMEM;
+        e->times = times;
+        e->times_capacity = grown;
+    }
+    e->times[e->frames_in] = time;
+    return 0;
+}
+
+/* Deeper than any encoder of a GPU reorders; the merge makes its own. */
+#define GPU_REORDER 4
+
+static void stamp(const struct media_encoder *e, AVPacket *packet)
+{
+    uint64_t n = e->sample.frames;
+    packet->dts = n >= GPU_REORDER ? e->times[n - GPU_REORDER]
+                                   : e->times[0] - (int64_t)(GPU_REORDER - n) * e->frame_ticks;
+    packet->duration = e->frame_ticks;
+}
+
 int media_encoder_send(struct media_encoder *e, AVFrame *frame, double progress,
                        struct lathe_error *err)
 {
@@ -217,7 +267,8 @@ int media_encoder_send(struct media_encoder *e, AVFrame *frame, double progress,
                 e->next_key += e->gop_ticks;
         }
         steer(e, progress);
-        if (remember(e, frame) < 0)
+        bool is_gpu = e->family->device_type != AV_HWDEVICE_TYPE_NONE;
+        if (remember(e, frame) < 0 || (is_gpu && note_time(e, frame->pts) < 0))
             return lathe_error_nomem(err);
         e->frames_in++;
         e->quality_sum += e->quality;
@@ -233,6 +284,13 @@ int media_encoder_receive(struct media_encoder *e, AVPacket *ret, struct lathe_e
     if (r < 0)
         return media_error(err, r, LATHE_FAULT_INTERNAL, "cannot encode with %s",
                            e->codec->codec->name);
+    if (e->times && e->sample.frames >= e->frames_in) {
+        av_packet_unref(ret);
+        return lathe_error_set(err, -EIO, LATHE_FAULT_INTERNAL, "%s made more than it was given",
+                               e->codec->codec->name);
+    }
+    if (e->times)
+        stamp(e, ret);
     e->sample.frames++;
     if (ret->flags & AV_PKT_FLAG_KEY) {
         e->sample.key_frames++;

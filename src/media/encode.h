@@ -8,6 +8,7 @@
 
 #include <libavcodec/avcodec.h>
 
+#include "gpu.h"
 #include "lathe/hwaccel.h"
 #include "lathe/plan.h"
 
@@ -28,6 +29,9 @@ struct media_encoder {
     unsigned n_recent;
     int64_t frame_ticks; /* plan time base */
     struct lathe_rate_sample sample;
+    /* of a GPU: its decoding times are not to be believed */
+    int64_t *times; /* of the pictures sent */
+    uint64_t times_capacity;
 };
 
 /* What a stretch of the job is encoded with. `frames` is how many are expected. */
@@ -36,7 +40,9 @@ struct media_encoder_setup {
     int rendition;
     struct lathe_rate rate;
     bool starts_title, uncapped;
-    int64_t start, end; /* times of the stretch; end INT64_MAX = the job's */
+    int64_t start, end;          /* times of the stretch; end INT64_MAX = the job's */
+    const struct media_gpu *gpu; /* that encodes, or NULL */
+    AVBufferRef *frames;         /* its pictures' pool */
 };
 
 int media_encoder_open(struct media_encoder *ret, const struct media_encoder_setup *setup,

@@ -7,13 +7,15 @@
 #include <libavutil/pixdesc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "setup.h"
 
-int media_filter_init(struct media_filter *filter, const struct lathe_plan *plan, int rendition)
+int media_filter_init(struct media_filter *filter, const struct lathe_plan *plan, int rendition,
+                      const struct media_gpu *gpu)
 {
     *filter = (struct media_filter){
-        .plan = plan, .rendition = &plan->renditions[rendition], .format = -1};
+        .plan = plan, .rendition = &plan->renditions[rendition], .gpu = gpu, .format = -1};
     return 0;
 }
 
@@ -70,8 +72,86 @@ static void describe(struct media_filter *f, const AVFrame *frame)
     snprintf(p + n, size - n, "format=%s", r->pix_fmt);
 }
 
+/* What only software does here: odd sizes, other shapes than the plan's, other ranges. */
+static const char *not_on_gpu(const struct media_filter *f, const AVFrame *frame)
+{
+    int64_t shape = (int64_t)frame->width * f->plan->source_height;
+    int64_t planned = (int64_t)frame->height * f->plan->source_width;
+    if (f->plan->deinterlace)
+        return "deinterlacing";
+    if (frame->width % 2 || frame->height % 2)
+        return "an odd size";
+    if (llabs(shape - planned) * 50 > planned)
+        return "pictures of another shape";
+    if (is_full_range(frame) != (f->plan->color_range == AVCOL_RANGE_JPEG))
+        return "another colour range";
+    return NULL;
+}
+
+static int describe_gpu(struct media_filter *f, const AVFrame *frame, struct lathe_error *err)
+{
+    const struct lathe_hwaccel *family = f->gpu->device.family;
+    const struct lathe_plan_rendition *r = f->rendition;
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(av_get_pix_fmt(r->pix_fmt));
+    const char *software = media_gpu_scales(f->gpu) ? not_on_gpu(f, frame) : NULL;
+    char scale[256];
+    if (software)
+        return media_gpu_refuse(err, LATHE_HW_UNSUPPORTED, "%s is done in software", software);
+    describe(f, frame);
+    snprintf(scale, sizeof(scale), "%.255s", f->description);
+    enum AVPixelFormat format =
+        family->pixel_format(f->plan->codec, desc ? desc->comp[0].depth : 8);
+    if (f->gpu->step == LATHE_STEP_GPU_UNTIL_SCALE)
+        format = desc && desc->comp[0].depth > 8 ? AV_PIX_FMT_P010 : AV_PIX_FMT_NV12;
+    size_t size = sizeof(f->description);
+    int code = lathe_hwaccel_stages(family, f->gpu->step, r->width, r->height, format, scale,
+                                    f->description, size);
+    if (code < 0)
+        return media_gpu_refuse(err, LATHE_HW_UNSUPPORTED, "%s cannot scale to %s", family->name,
+                                r->pix_fmt);
+    size_t n = strlen(f->description);
+    if (f->gpu->step == LATHE_STEP_GPU_UNTIL_SCALE)
+        snprintf(f->description + n, size - n, ",format=%s", r->pix_fmt);
+    return 0;
+}
+
+static int build_gpu(struct media_filter *f, const AVFrame *frame, struct lathe_error *err)
+{
+    media_filter_finish(f);
+    int r = describe_gpu(f, frame, err);
+    if (r < 0)
+        return r;
+    f->graph = avfilter_graph_alloc();
+    if (!f->graph)
+        return lathe_error_nomem(err);
+    f->graph->nb_threads = 1;
+    AVFilterContext *last = NULL;
+    AVRational time_base = {f->plan->time_base.num, f->plan->time_base.den};
+    AVRational rate = {f->plan->frame_rate.num, f->plan->frame_rate.den};
+    r = lathe_hwaccel_source(f->graph, frame, time_base, rate, &f->input);
+    if (r >= 0)
+        r = lathe_hwaccel_chain(f->graph, f->input, f->description, &f->gpu->device,
+                                MEDIA_GPU_EXTRA_SURFACES, &last);
+    if (r >= 0)
+        r = avfilter_graph_create_filter(&f->output, avfilter_get_by_name("buffersink"), "out",
+                                         NULL, NULL, f->graph);
+    if (r >= 0)
+        r = avfilter_link(last, 0, f->output, 0);
+    if (r >= 0)
+        r = avfilter_graph_config(f->graph, NULL);
+    f->width = frame->width;
+    f->height = frame->height;
+    f->format = frame->format;
+    f->range = is_full_range(frame);
+    return r < 0 ? media_error(err, r, LATHE_FAULT_INTERNAL, "cannot set up the filters \"%s\"",
+                               f->description)
+                 : 0;
+}
+
 static int build(struct media_filter *f, const AVFrame *frame, struct lathe_error *err)
 {
+    if (f->gpu)
+        return build_gpu(f, frame, err);
     media_filter_finish(f);
     describe(f, frame);
     char args[256];

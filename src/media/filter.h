@@ -12,18 +12,21 @@
 
 #include <stdbool.h>
 
+#include "gpu.h"
 #include "lathe/plan.h"
 
 struct media_filter {
     const struct lathe_plan *plan;
     const struct lathe_plan_rendition *rendition;
+    const struct media_gpu *gpu; /* NULL: all in software */
     AVFilterGraph *graph;
     AVFilterContext *input, *output;
     int width, height, format, range; /* of the source the graph was built for */
-    char description[256];            /* the graph, for people */
+    char description[512];            /* the graph, for people */
 };
 
-int media_filter_init(struct media_filter *filter, const struct lathe_plan *plan, int rendition);
+int media_filter_init(struct media_filter *filter, const struct lathe_plan *plan, int rendition,
+                      const struct media_gpu *gpu);
 void media_filter_finish(struct media_filter *filter);
 
 /* Whether `frame` needs another graph: then send NULL and receive what is left before sending it.

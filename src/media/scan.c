@@ -406,7 +406,7 @@ static unsigned open_sounds(const struct media_source *source, const struct medi
         struct lathe_error ignored = {0}; /* a track that cannot be decoded is left out later */
         const AVStream *stream = source->format->streams[scan->audio[i].stream];
         if (scan->audio[i].packets &&
-            media_decoder_open_codec(stream, 0, &decoders[i], &ignored) >= 0)
+            media_decoder_open_codec(stream, 0, NULL, &decoders[i], &ignored) >= 0)
             open++;
     }
     return open;

@@ -67,7 +67,7 @@ int media_sound_open(struct media_sound *ret, const struct lathe_plan *plan, int
     if (r >= 0 && ret->plan->copy)
         r = avcodec_parameters_copy(par, stream->codecpar) < 0 ? lathe_error_nomem(err) : 0;
     if (r >= 0 && !ret->plan->copy) {
-        r = media_decoder_open_codec(stream, 0, &ret->decoder, err);
+        r = media_decoder_open_codec(stream, 0, NULL, &ret->decoder, err);
         if (r >= 0)
             r = open_encoder(ret, err);
         if (r >= 0 && avcodec_parameters_from_context(par, ret->encoder) < 0)

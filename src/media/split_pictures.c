@@ -64,7 +64,7 @@ int split_peek(const struct lathe_order *order, const struct media_scan *scan,
     if (!frame)
         return lathe_error_nomem(err);
     int r = media_decoder_open(&decoder, order->source_path, plan, &scan->index, 0, INT64_MIN,
-                               false, err);
+                               INT64_MAX, false, NULL, err);
     if (r < 0)
         return r;
     int n = 0, interlaced = 0;

@@ -2,8 +2,6 @@
 #include "stretch.h"
 
 #include <errno.h>
-#include <libavutil/adler32.h>
-#include <libavutil/imgutils.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,23 +68,15 @@ static double progress_of(const struct media_stretch *s, uint32_t frames_out)
 
 /* --- proof that nothing was lost --- */
 
-static void hash_picture(const AVFrame *frame, char ret[40])
+/* Only two a stretch: pictures on a device are downloaded for it. */
+static int hash_picture(const AVFrame *frame, char ret[MEDIA_HASH_BYTES], struct lathe_error *err)
 {
-    size_t n = 0;
-    ret[0] = '\0';
-    for (int plane = 0; plane < 3 && frame->data[plane]; plane++) {
-        int bytes = av_image_get_linesize(frame->format, frame->width, plane);
-        int rows = plane ? -(-frame->height >> 1) : frame->height;
-        if (bytes <= 0)
-            break;
-        if (plane && (frame->format == AV_PIX_FMT_YUV444P || frame->format == AV_PIX_FMT_YUV422P))
-            rows = frame->height;
-        AVAdler sum = 1;
-        for (int y = 0; y < rows; y++)
-            sum = av_adler32_update(sum, frame->data[plane] + (ptrdiff_t)y * frame->linesize[plane],
-                                    (size_t)bytes);
-        n += (size_t)snprintf(ret + n, 40 - n, "%s%08x", plane ? "-" : "", (unsigned)sum);
-    }
+    _cleanup_frame_ AVFrame *picture = NULL;
+    int r = media_picture_fetch(frame, &picture);
+    if (r < 0)
+        return media_error(err, r, LATHE_FAULT_INTERNAL, "cannot fetch a picture");
+    media_picture_hash(picture, ret);
+    return 0;
 }
 
 /* In these codecs every packet (that is no second field) is one picture. */
@@ -112,6 +102,9 @@ static int check_count(struct media_stretch *s, struct lathe_error *err)
     }
     if (s->frames >= expected)
         return 0;
+    if (media_gpu_decodes(s->gpu))
+        return media_gpu_refuse(err, LATHE_HW_WRONG, "the GPU decoded %u of %u frames", s->frames,
+                                expected);
     s->damaged += expected - s->frames;
     if (s->plan->conceal_damage)
         return 0;
@@ -126,7 +119,27 @@ static int check_count(struct media_stretch *s, struct lathe_error *err)
 
 /* --- set up and tear down --- */
 
-static int open_rendition(struct media_stretch *s, int i, struct lathe_error *err)
+static int begin_file(struct media_stretch *s, struct media_rendition *r, const AVPacket *first,
+                      struct lathe_error *err)
+{
+    _cleanup_(avcodec_parameters_free) AVCodecParameters *par = avcodec_parameters_alloc();
+    if (!par)
+        return lathe_error_nomem(err);
+    AVStream *stream = NULL;
+    int code = media_encoder_parameters(&r->encoder, par, err);
+    if (code >= 0 && first)
+        code = media_headers_take(&r->headers, par, first, err);
+    if (code >= 0)
+        code = media_mux_add(&r->mux, par, plan_time_base(s->plan), &stream, err);
+    if (code >= 0)
+        code = media_mux_begin(&r->mux, false, s->plan->time_base.den, err);
+    r->mux_begun = code >= 0;
+    return code;
+}
+
+/* `frames`: the pool of the pictures to come, of an encoder on a GPU. */
+static int open_encoder(struct media_stretch *s, int i, AVBufferRef *frames,
+                        struct lathe_error *err)
 {
     struct media_rendition *r = &s->renditions[i];
     struct media_encoder_setup setup = {
@@ -137,31 +150,39 @@ static int open_rendition(struct media_stretch *s, int i, struct lathe_error *er
         .uncapped = s->uncapped,
         .start = s->start,
         .end = s->end,
+        .gpu = media_gpu_encodes(s->gpu) ? s->gpu : NULL,
+        .frames = frames,
     };
-    int code = media_filter_init(&r->filter, s->plan, i);
-    if (code < 0)
-        return code;
-    r->filter_open = true;
-    code = media_encoder_open(&r->encoder, &setup, err);
+    int code = media_encoder_open(&r->encoder, &setup, err);
     if (code < 0)
         return code;
     r->encoder_open = true;
-    if (!s->out_paths)
-        return 0;
+    if (s->gpu) {
+        s->gpu->working = true;
+        for (int k = 0; k < s->plan->n_renditions; k++)
+            s->gpu->working &= s->renditions[k].encoder_open;
+    }
+    return 0;
+}
+
+/* An encoder on a GPU is opened when it is known where its pictures lie, its file when it is known
+ * which parameter sets it makes. */
+static int open_rendition(struct media_stretch *s, int i, struct lathe_error *err)
+{
+    struct media_rendition *r = &s->renditions[i];
+    int code = media_filter_init(&r->filter, s->plan, i, s->gpu);
+    if (code < 0)
+        return code;
+    r->filter_open = true;
+    if (!media_gpu_encodes(s->gpu))
+        code = open_encoder(s, i, NULL, err);
+    if (code < 0 || !s->out_paths)
+        return code;
     code = media_mux_open(&r->mux, s->out_paths[i], err);
     if (code < 0)
         return code;
     r->mux_open = true;
-    _cleanup_(avcodec_parameters_free) AVCodecParameters *par = avcodec_parameters_alloc();
-    if (!par)
-        return lathe_error_nomem(err);
-    AVStream *stream = NULL;
-    code = media_encoder_parameters(&r->encoder, par, err);
-    if (code >= 0)
-        code = media_mux_add(&r->mux, par, plan_time_base(s->plan), &stream, err);
-    if (code >= 0)
-        code = media_mux_begin(&r->mux, false, s->plan->time_base.den, err);
-    return code;
+    return media_gpu_encodes(s->gpu) ? 0 : begin_file(s, r, NULL, err);
 }
 
 static void close_all(struct media_stretch *s)
@@ -174,6 +195,8 @@ static void close_all(struct media_stretch *s)
             media_encoder_close(&r->encoder);
         if (r->mux_open)
             media_mux_close(&r->mux);
+        media_headers_finish(&r->headers);
+        media_gate_finish(&r->gate);
     }
     media_decoder_close(&s->source);
     free(s->cost);
@@ -197,12 +220,53 @@ static int take_packets(struct media_stretch *s, struct media_rendition *r, AVPa
             av_packet_unref(packet);
             continue;
         }
+        if (!r->mux_begun)
+            code = begin_file(s, r, packet, err);
+        if (code >= 0)
+            code = media_headers_strip(&r->headers, packet, err);
+        if (code < 0)
+            return code;
         packet->stream_index = 0;
         code = media_mux_write(&r->mux, packet, plan_time_base(s->plan), err);
         if (code < 0)
             return code;
     }
     return code;
+}
+
+/* Where no source picture in system memory says what frame `number` should look like, its scaled
+ * one does. */
+static int sample_scaled(struct media_stretch *s, struct media_rendition *r, const AVFrame *scaled,
+                         struct lathe_error *err)
+{
+    uint32_t number = (uint32_t)r->encoder.frames_in;
+    struct media_thumb thumb;
+    if (!media_gpu_decodes(s->gpu) || !media_gpu_encodes(s->gpu) || number % MEDIA_GATE_EVERY)
+        return 0;
+    _cleanup_frame_ AVFrame *picture = NULL;
+    int code = media_picture_fetch(scaled, &picture);
+    if (code < 0)
+        return media_error(err, code, LATHE_FAULT_INTERNAL, "cannot fetch a scaled picture");
+    if (media_picture_thumb(picture, &thumb) && media_gate_add(&r->gate, number, &thumb) < 0)
+        return lathe_error_nomem(err);
+    return 0;
+}
+
+/* Source pictures, of the plan's shape and range, look like what is to come out. */
+static int sample_source(struct media_stretch *s, const AVFrame *frame, struct lathe_error *err)
+{
+    struct media_thumb thumb;
+    uint32_t number = s->frames - 1;
+    bool same =
+        frame->width == s->plan->source_width && frame->height == s->plan->source_height &&
+        (frame->color_range == AVCOL_RANGE_JPEG) == (s->plan->color_range == AVCOL_RANGE_JPEG);
+    if (!s->gpu || media_gpu_decodes(s->gpu) || s->plan->deinterlace || !same ||
+        number % MEDIA_GATE_EVERY || !media_picture_thumb(frame, &thumb))
+        return 0;
+    for (int i = 0; i < s->plan->n_renditions; i++)
+        if (media_gate_add(&s->renditions[i].gate, number, &thumb) < 0)
+            return lathe_error_nomem(err);
+    return 0;
 }
 
 /* Encodes what the filter has ready; context pictures outside the stretch are dropped here. */
@@ -213,8 +277,14 @@ static int take_filtered(struct media_stretch *s, struct media_rendition *r, AVF
     while ((code = media_filter_receive(&r->filter, picture, err)) > 0) {
         int64_t time = picture->pts + s->start;
         if (s->frames && time >= s->first_time && time <= s->last_time) {
-            code = media_encoder_send(&r->encoder, picture,
-                                      progress_of(s, r->encoder.sample.frames), err);
+            code = r->encoder_open
+                       ? 0
+                       : open_encoder(s, (int)(r - s->renditions), picture->hw_frames_ctx, err);
+            if (code >= 0)
+                code = sample_scaled(s, r, picture, err);
+            if (code >= 0)
+                code = media_encoder_send(&r->encoder, picture,
+                                          progress_of(s, r->encoder.sample.frames), err);
             if (code >= 0)
                 code = take_packets(s, r, packet, err);
         }
@@ -262,7 +332,11 @@ static int finish_renditions(struct media_stretch *s, AVPacket *packet, struct l
 {
     for (int i = 0; i < s->plan->n_renditions; i++) {
         struct media_rendition *r = &s->renditions[i];
-        int code = s->tail_hash[0] ? show_lead_out(s, r, packet, err) : 0;
+        int code = 0;
+        if (!r->encoder_open)
+            code = media_gpu_refuse(err, LATHE_HW_WRONG, "no picture came out of the filters");
+        if (code >= 0 && s->tail_hash[0])
+            code = show_lead_out(s, r, packet, err);
         if (code >= 0 && is_open(s, r))
             code = media_encoder_send(&r->encoder, NULL, 1, err);
         if (code >= 0)
@@ -273,8 +347,11 @@ static int finish_renditions(struct media_stretch *s, AVPacket *packet, struct l
                 s->plan->renditions[i].name, r->encoder.sample.frames, s->frames);
         if (code >= 0 && r->mux_open)
             code = media_mux_end(&r->mux, err);
+        if (code >= 0 && r->mux_open && s->gpu)
+            code = media_gate_check(&r->gate, s->out_paths[i], s->frames, err);
         if (code < 0)
             return code;
+        s->gpu_checked += (uint32_t)code;
         s->samples[i] = r->encoder.sample;
     }
     return 0;
@@ -301,18 +378,19 @@ static int run_frames(struct media_stretch *s, AVFrame *frame, AVFrame *picture,
         }
         bool past = time >= s->end || (s->max_frames && s->frames == s->max_frames);
         if (past)
-            hash_picture(frame, s->tail_hash);
+            r = hash_picture(frame, s->tail_hash, err);
         if (!past && time >= s->start) {
             if (!s->frames) {
                 s->first_time = time;
-                hash_picture(frame, s->head_hash);
+                r = hash_picture(frame, s->head_hash, err);
             }
             s->frames++;
+            if (r >= 0)
+                r = sample_source(s, frame, err);
             s->last_time = time;
             s->last_duration = last_duration(s);
         }
-        r = 0;
-        if (!past || s->plan->lead_in_frames) {
+        if (r >= 0 && (!past || s->plan->lead_in_frames)) {
             frame->pts = time - s->start;
             r = push(s, frame, picture, packet, err);
         }
@@ -334,6 +412,7 @@ static int run_once(struct media_stretch *s, struct lathe_error *err)
     s->frames = 0;
     s->ended = false;
     s->damaged = 0;
+    s->gpu_checked = 0;
     s->head_hash[0] = s->tail_hash[0] = '\0';
     s->source = (struct media_decoder){.reader = {.source = {.fd = -1}}};
     memset(s->renditions, 0, sizeof(s->renditions));
@@ -342,13 +421,16 @@ static int run_once(struct media_stretch *s, struct lathe_error *err)
         s->cost = NULL;
         return lathe_error_nomem(err);
     }
-    int r = media_decoder_open(&s->source, s->source_path, s->plan, s->index, s->first_packet,
-                               s->start, s->linear, err);
+    int r =
+        media_decoder_open(&s->source, s->source_path, s->plan, s->index, s->first_packet, s->start,
+                           s->end, s->linear, media_gpu_decodes(s->gpu) ? s->gpu : NULL, err);
     for (int i = 0; i < s->plan->n_renditions && r >= 0; i++)
         r = open_rendition(s, i, err);
     if (r >= 0)
         r = run_frames(s, frame, picture, packet, err);
     s->damaged += s->source.damaged;
+    if (r >= 0 && !s->frames && media_gpu_decodes(s->gpu))
+        r = media_gpu_refuse(err, LATHE_HW_WRONG, "the GPU decoded no frame");
     if (r >= 0 && !s->frames) {
         r = lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT,
                             "%s: no frame could be decoded after %.3f s", s->source_path,
@@ -364,7 +446,10 @@ static int run_once(struct media_stretch *s, struct lathe_error *err)
         r = finish_renditions(s, packet, err);
     if (r >= 0) {
         const struct media_rendition *first = &s->renditions[0];
-        snprintf(s->decoder, sizeof(s->decoder), "%s", s->source.codec->codec->name);
+        s->gpu_checked += s->source.witness.checked;
+        snprintf(s->decoder, sizeof(s->decoder), "%s%s%s", s->source.codec->codec->name,
+                 media_gpu_decodes(s->gpu) ? " on " : "",
+                 media_gpu_decodes(s->gpu) ? s->gpu->device.family->name : "");
         snprintf(s->filter, sizeof(s->filter), "%s", first->filter.description);
         snprintf(s->encoder, sizeof(s->encoder), "%s", first->encoder.codec->codec->name);
         snprintf(s->encoder_options, sizeof(s->encoder_options), "%s", first->encoder.options);

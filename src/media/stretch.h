@@ -9,6 +9,8 @@
 #include "decode.h"
 #include "encode.h"
 #include "filter.h"
+#include "gate.h"
+#include "headers.h"
 #include "lathe/media.h"
 #include "mux.h"
 
@@ -24,6 +26,7 @@ struct media_stretch {
     char *const *out_paths; /* one a rendition; NULL: bytes are only counted */
     bool linear;            /* decode from the beginning of the source */
     bool uncapped;          /* without the plan's VBV, which cannot settle in a few frames */
+    struct media_gpu *gpu;  /* NULL: all in software */
     lathe_media_progress progress;
     void *opaque;
 
@@ -31,9 +34,10 @@ struct media_stretch {
     uint32_t frames;
     int64_t first_time, last_time, last_duration;
     char head_hash[40], tail_hash[40]; /* tail: of the picture after the last one; "" none */
-    char decoder[64], filter[256], encoder[64], encoder_options[1024];
+    char decoder[64], filter[512], encoder[64], encoder_options[1024];
     struct lathe_rate_sample samples[LATHE_RENDITIONS_MAX];
-    uint64_t damaged; /* concealed errors and missing frames */
+    uint64_t damaged;     /* concealed errors and missing frames */
+    uint32_t gpu_checked; /* pictures that the gate compared */
 
     /* while it runs */
     bool ended; /* the encoders have all frames */
@@ -42,7 +46,9 @@ struct media_stretch {
         struct media_filter filter;
         struct media_encoder encoder;
         struct media_mux mux;
-        bool filter_open, encoder_open, mux_open;
+        struct media_headers headers;
+        struct media_gate gate;
+        bool filter_open, encoder_open, mux_open, mux_begun;
     } renditions[LATHE_RENDITIONS_MAX];
     double *cost; /* cumulative, per own frame */
     uint32_t n_cost;
