@@ -71,6 +71,7 @@ void s3_reply_done(struct s3_reply *reply)
 {
     free(reply->body);
     reply->body = NULL;
+    reply->body_size = 0;
 }
 
 static size_t on_read(char *buffer, size_t size, size_t count, void *opaque)
