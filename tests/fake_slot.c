@@ -3,7 +3,8 @@
  * A fake lathe-slot, called what it is: it speaks the real protocol, makes up its results, and
  * misbehaves on request, so that the parent's side is tested without media and without luck.
  *
- *   LATHE_SLOT_FAKE      faults, separated by blanks: VERB:INDEX:FAULT[:TIMES]; INDEX may be "*"
+ *   LATHE_SLOT_FAKE      faults, separated by blanks: VERB:INDEX:FAULT[:TIMES]; INDEX may be "*";
+ *                        FAULT "gpu-…" is for orders with a GPU only, and may be a verdict
  *   LATHE_SLOT_FAKE_CHUNKS  chunks of the plan, 4 if unset
  *   LATHE_SLOT_FAKE_DIR  orders are written to "log" here; attempts that faulted are counted here
  */
@@ -72,10 +73,11 @@ static void send_body(json_t *body)
     lathe_report_finish(&report);
 }
 
-static void send_failure(enum lathe_fault fault, const char *what)
+static void send_failure(enum lathe_fault fault, enum lathe_hw_verdict verdict, const char *what)
 {
     struct lathe_report report = {.ok = false};
     lathe_error_set(&report.err, -EBADMSG, fault, "%s", what);
+    report.err.gpu_verdict = (int)verdict;
     json_t *json = NULL;
     must(lathe_report_to_json(&report, &json) == 0);
     send_json(json);
@@ -130,6 +132,8 @@ static const char *fault_for(const struct lathe_order *order)
         snprintf(number, sizeof number, "%u", order->index);
         if (strcmp(verb, lathe_verb_name(order->verb)) != 0 ||
             (strcmp(index, "*") != 0 && strcmp(index, number) != 0))
+            continue;
+        if (strncmp(found, "gpu-", 4) == 0 && order->gpu_family == LATHE_ENCODER_AUTO)
             continue;
         if (n < 4 || take_turn(order, found, times))
             return found;
@@ -293,12 +297,13 @@ static json_t *chunk(const struct lathe_order *order, const char *fault)
     snprintf(head, sizeof head, strcmp(fault, "seam") == 0 ? "other %u" : "picture %u",
              order->index);
     snprintf(tail, sizeof tail, "picture %u", order->index + 1);
-    return json_pack("{s:i, s:i, s:i, s:i, s:s, s:o, s:s, s:s, s:s, s:i, s:[], s:o}", "frames",
-                     (int)planned.frames, "first_time", (int)planned.start, "last_time",
-                     (int)planned.start + (int)planned.frames - 1, "last_duration", 1, "head_hash",
-                     head, "tail_hash", is_last ? json_null() : json_string(tail), "decoder",
-                     "fake", "scaler", "fake", "encoder", "fake", "concealed", 0, "warnings",
-                     "renditions", list);
+    enum lathe_ladder_step step = order->gpu_step ? order->gpu_step : LATHE_STEP_ALL_SOFTWARE;
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:o, s:s, s:s, s:s, s:i, s:[], s:o}", "step",
+                     lathe_ladder_step_name(step), "frames", (int)planned.frames, "first_time",
+                     (int)planned.start, "last_time", (int)planned.start + (int)planned.frames - 1,
+                     "last_duration", 1, "head_hash", head, "tail_hash",
+                     is_last ? json_null() : json_string(tail), "decoder", "fake", "scaler", "fake",
+                     "encoder", "fake", "concealed", 0, "warnings", "renditions", list);
 }
 
 static json_t *audio(const struct lathe_order *order)
@@ -325,7 +330,7 @@ static json_t *merge(const struct lathe_order *order, const char *fault)
         if (text[0] != '[') {
             char what[512];
             snprintf(what, sizeof what, "the chunk %.400s does not parse", path);
-            send_failure(LATHE_FAULT_INTERNAL, what);
+            send_failure(LATHE_FAULT_INTERNAL, LATHE_HW_UNTRIED, what);
             free(text);
             must(fclose(out) != EOF);
             return NULL;
@@ -377,6 +382,7 @@ static json_t *probe(const struct lathe_order *order)
     for (uint32_t i = order->index; i < order->index + order->probe_trials; i++) {
         struct lathe_hw_trial trial = lathe_hw_trials[i];
         trial.verdict = LATHE_HW_WORKS;
+        trial.features = trial.kind == LATHE_HW_ENCODE ? LATHE_HW_RC_VBR : 0;
         if (i == number)
             misbehave(word);
         if (i == number && lathe_hw_verdict_from_name(word, &trial.verdict) == 0)
@@ -395,7 +401,13 @@ static json_t *probe(const struct lathe_order *order)
 static void serve(const struct lathe_order *order)
 {
     const char *fault = fault_for(order);
+    enum lathe_hw_verdict verdict;
     log_order(order);
+    fault += strncmp(fault, "gpu-", 4) == 0 ? 4 : 0;
+    if (order->verb == LATHE_VERB_CHUNK && lathe_hw_verdict_from_name(fault, &verdict) == 0) {
+        send_failure(LATHE_FAULT_INTERNAL, verdict, "the fake GPU was told to fail");
+        return;
+    }
     if (strcmp(fault, "silent") == 0)
         for (;;)
             pause();
@@ -412,7 +424,7 @@ static void serve(const struct lathe_order *order)
             send_progress(i);
         }
     if (strcmp(fault, "input") == 0 || strcmp(fault, "internal") == 0) {
-        send_failure(lathe_fault_from_name(fault), "the fake was told to fail");
+        send_failure(lathe_fault_from_name(fault), LATHE_HW_UNTRIED, "the fake was told to fail");
         return;
     }
     switch (order->verb) {

@@ -33,7 +33,7 @@ static char *inside(const struct bench *b, const char *name)
     return path;
 }
 
-static struct bench *open_bench(void **state, const char *faults)
+static struct bench *open_bench_on(void **state, const char *faults, bool gpus)
 {
     struct bench *b = *state;
     setenv("LATHE_SLOT_FAKE", faults, 1);
@@ -50,6 +50,7 @@ static struct bench *open_bench(void **state, const char *faults)
         .scratch_dir = tmp,
         .slot_path = fake_slot,
         .slots = 3,
+        .gpus = gpus,
         .only_host = true,
         .cancel = b->cancel,
     };
@@ -64,6 +65,11 @@ static struct bench *open_bench(void **state, const char *faults)
     assert_int_equal(lathe_job_add_rendition(&b->job, "120p", NULL), 0);
     assert_int_equal(lathe_job_validate(&b->job, NULL), 0);
     return b;
+}
+
+static struct bench *open_bench(void **state, const char *faults)
+{
+    return open_bench_on(state, faults, false);
 }
 
 static int run_job(struct bench *b, struct lathe_error *err)
@@ -486,6 +492,98 @@ static void finished_units_are_adopted(void **state)
     lathe_done_free(now, now_count);
 }
 
+/* The fake GPU's job: the result, with the number of chunks by each step. */
+static json_t *run_on_gpu(void **state, const char *faults, enum lathe_mix mix, int *ret_on_gpu)
+{
+    setenv("LATHE_HARDWARE_CACHE", "", 1);
+    setenv("LATHE_STALL_SECONDS", "2", 1);
+    struct bench *b = open_bench_on(state, faults, true);
+    b->job.mix = mix;
+    struct lathe_error err = {0};
+    int r = run_job(b, &err);
+    unsetenv("LATHE_STALL_SECONDS");
+    if (r < 0)
+        fail_msg("%s", err.what);
+    json_t *result = NULL, *chunk;
+    size_t i;
+    expect_status(b, LATHE_JOB_COMPLETED, &result);
+    expect_output(b, "transcoded/job-1/output_240p.mp4", "[chunk 0 ");
+    *ret_on_gpu = 0;
+    json_array_foreach (json_object_get(result, "chunks"), i, chunk)
+        *ret_on_gpu += json_is_string(json_object_get(chunk, "device"));
+    return result;
+}
+
+static void expect_fallback(const json_t *result, int chunk, const char *verdict,
+                            enum lathe_ladder_step from, enum lathe_ladder_step to)
+{
+    const json_t *list = json_object_get(result, "fallbacks"), *one = NULL;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        one = json_array_get(list, i);
+        if (json_integer_value(json_object_get(one, "chunk")) == chunk)
+            break;
+    }
+    assert_int_equal(json_integer_value(json_object_get(one, "chunk")), chunk);
+    assert_string_equal(json_string_value(json_object_get(one, "verdict")), verdict);
+    const json_t *step = json_object_get(json_object_get(one, "from"), "step");
+    assert_string_equal(json_string_value(step), lathe_ladder_step_name(from));
+    step = json_object_get(json_object_get(one, "to"), "step");
+    assert_string_equal(json_string_value(step), lathe_ladder_step_name(to));
+    assert_true(json_string_length(json_object_get(one, "reason")) > 0);
+}
+
+/* The source is of a codec that no GPU decodes, so that the first step is the second one. */
+static void gpu_does_all(void **state)
+{
+    int on_gpu;
+    json_t *result = run_on_gpu(state, "", LATHE_MIX_FALLBACK, &on_gpu);
+    assert_int_equal(on_gpu, 4);
+    assert_int_equal(json_array_size(json_object_get(result, "fallbacks")), 0);
+    json_decref(result);
+}
+
+static void gpu_failures_cost_the_chunk_nothing(void **state)
+{
+    int on_gpu;
+    json_t *result =
+        run_on_gpu(state, "chunk:1:gpu-wrong:1 chunk:3:gpu-crash:1", LATHE_MIX_FALLBACK, &on_gpu);
+    assert_int_equal(on_gpu, 4);
+    expect_fallback(result, 1, "wrong", LATHE_STEP_GPU_FROM_SCALE, LATHE_STEP_GPU_ENCODE);
+    expect_fallback(result, 3, "crashes", LATHE_STEP_GPU_FROM_SCALE, LATHE_STEP_GPU_ENCODE);
+    assert_int_equal(json_array_size(json_object_get(result, "fallbacks")), 2);
+    const json_t *chunk = json_array_get(json_object_get(result, "chunks"), 1);
+    assert_int_equal(json_integer_value(json_object_get(chunk, "attempts")), 1);
+    json_decref(result);
+}
+
+static void gpu_that_hangs_is_left_alone(void **state)
+{
+    int on_gpu;
+    json_t *result = run_on_gpu(state, "chunk:*:gpu-silent", LATHE_MIX_FALLBACK, &on_gpu);
+    assert_int_equal(on_gpu, 0);
+    const json_t *list = json_object_get(result, "fallbacks"), *one;
+    size_t i;
+    bool seen[4] = {false};
+    json_array_foreach (list, i, one) {
+        assert_string_equal(json_string_value(json_object_get(one, "verdict")), "hangs");
+        seen[json_integer_value(json_object_get(one, "chunk"))] = true;
+    }
+    assert_true(seen[0] && seen[1] && seen[2] && seen[3]);
+    json_decref(result);
+}
+
+static void odd_chunks_are_made_again(void **state)
+{
+    int on_gpu;
+    json_t *result = run_on_gpu(state, "chunk:3:gpu-lost", LATHE_MIX_NEVER, &on_gpu);
+    assert_int_equal(on_gpu, 0);
+    expect_fallback(result, 3, "lost", LATHE_STEP_GPU_FROM_SCALE, LATHE_STEP_ALL_SOFTWARE);
+    const json_t *chunk = json_array_get(json_object_get(result, "chunks"), 0);
+    assert_int_equal(json_integer_value(json_object_get(chunk, "attempts")), 2);
+    assert_int_equal(logged(*state, "merge 0"), 1); /* nothing was joined in vain */
+    json_decref(result);
+}
+
 static int setup(void **state)
 {
     struct bench *b = calloc(1, sizeof *b);
@@ -529,6 +627,10 @@ int main(int argc, char **argv)
         TEST(miscounted_merge_is_refused),
         TEST(interruption_gives_back),
         TEST(finished_units_are_adopted),
+        TEST(gpu_does_all),
+        TEST(gpu_failures_cost_the_chunk_nothing),
+        TEST(gpu_that_hangs_is_left_alone),
+        TEST(odd_chunks_are_made_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
