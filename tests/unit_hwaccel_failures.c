@@ -138,10 +138,12 @@ static void test_stages(void **state)
         enum lathe_ladder_step step;
         const char *text;
     } steps[] = {
-        {LATHE_STEP_ALL_GPU, "scale_cuda=w=640:h=360:format=nv12"},
-        {LATHE_STEP_GPU_FROM_SCALE, "format=nv12,hwupload,scale_cuda=w=640:h=360:format=nv12"},
+        {LATHE_STEP_ALL_GPU, "scale_cuda=w=640:h=360:format=nv12:passthrough=0"},
+        {LATHE_STEP_GPU_FROM_SCALE,
+         "format=nv12,hwupload,scale_cuda=w=640:h=360:format=nv12:passthrough=0"},
         {LATHE_STEP_GPU_ENCODE, "scale=640:360,format=nv12,hwupload"},
-        {LATHE_STEP_GPU_UNTIL_SCALE, "scale_cuda=w=640:h=360:format=nv12,hwdownload,format=nv12"},
+        {LATHE_STEP_GPU_UNTIL_SCALE,
+         "scale_cuda=w=640:h=360:format=nv12:passthrough=0,hwdownload,format=nv12"},
         {LATHE_STEP_ALL_SOFTWARE, "scale=640:360"},
     };
     char text[256];

@@ -60,7 +60,10 @@ static int call_witness(struct media_decoder *d, struct lathe_error *err)
 static void show_witness(struct media_decoder *d, const struct media_index_entry *entry,
                          uint32_t number)
 {
-    if (!(entry->flags & MEDIA_INDEX_EXACT) || entry->time == MEDIA_NO_TIME)
+    /* In HEVC every key frame is one picture that refers to no other, also where an open GOP
+     * begins. */
+    unsigned alone = d->codec->codec_id == AV_CODEC_ID_HEVC ? MEDIA_INDEX_KEY : MEDIA_INDEX_EXACT;
+    if (!(entry->flags & alone) || entry->time == MEDIA_NO_TIME)
         return;
     int64_t time = entry->time - d->origin;
     if (time < d->witness_from)

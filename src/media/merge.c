@@ -151,6 +151,11 @@ static int open_output(struct merge *m, struct lathe_error *err)
     if (r < 0)
         return r;
     AVStream *stream = NULL;
+    if (media_sets_join(&m->stamps.sets, first.format->streams[0]->codecpar) < 0) {
+        media_source_close(&first);
+        return lathe_error_set(err, -EILSEQ, LATHE_FAULT_INTERNAL,
+                               "the parameter sets of the chunks cannot be joined");
+    }
     r = media_mux_open(&m->mux, m->order->out_paths[0], err);
     if (r >= 0) {
         m->mux_open = true;
@@ -203,6 +208,8 @@ static int write_chunk(struct merge *m, uint32_t number, AVPacket *packet, struc
         packet->duration = duration_of(m, time);
         packet->stream_index = 0;
         r = write_sound(m, dts, err);
+        if (r >= 0 && media_sets_prepend(&m->stamps.sets, number, packet) < 0)
+            r = lathe_error_nomem(err);
         if (r >= 0)
             r = media_mux_write(&m->mux, packet, plan_time_base(m), err);
         av_packet_unref(packet);

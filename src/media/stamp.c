@@ -56,9 +56,6 @@ static int check_parameters(const AVCodecParameters *par, AVCodecParameters *fir
     if (par->codec_id != first->codec_id || par->width != first->width ||
         par->height != first->height)
         return wrong(input, err, "has other pictures than the first chunk");
-    if (par->extradata_size != first->extradata_size ||
-        memcmp(par->extradata, first->extradata, (size_t)par->extradata_size) != 0)
-        return wrong(input, err, "has other parameter sets than the first chunk");
     return 0;
 }
 
@@ -85,6 +82,12 @@ static int collect_chunk(struct media_stamps *s, uint64_t *capacity, uint32_t nu
         r = wrong(input, err, "is not one video stream");
     else
         r = check_parameters(source.format->streams[0]->codecpar, first, input, err);
+    if (r >= 0) {
+        r = media_sets_add(&s->sets, number, source.format->streams[0]->codecpar);
+        if (r < 0)
+            r = r == -ENOMEM ? lathe_error_nomem(err)
+                             : wrong(input, err, "has yet other parameter sets");
+    }
     while (r >= 0 && (r = av_read_frame(source.format, packet)) >= 0) {
         if (s->count == begin && !(packet->flags & AV_PKT_FLAG_KEY))
             r = wrong(input, err, "does not begin with a key frame");
@@ -122,7 +125,7 @@ int media_stamps_collect(struct media_stamps *ret, const struct lathe_order *ord
     *ret = (struct media_stamps){.n_chunks = order->n_inputs, .factor = 1};
     ret->chunks = calloc(order->n_inputs, sizeof(*ret->chunks));
     _cleanup_(avcodec_parameters_free) AVCodecParameters *first = avcodec_parameters_alloc();
-    if (!ret->chunks || !first) {
+    if (!ret->chunks || !first || media_sets_init(&ret->sets, order->n_inputs) < 0) {
         media_stamps_finish(ret);
         return lathe_error_nomem(err);
     }
@@ -146,6 +149,7 @@ int media_stamps_collect(struct media_stamps *ret, const struct lathe_order *ord
 
 void media_stamps_finish(struct media_stamps *stamps)
 {
+    media_sets_finish(&stamps->sets);
     free(stamps->times);
     free(stamps->chunks);
     *stamps = (struct media_stamps){0};

@@ -10,6 +10,7 @@
 
 #include "lathe/error.h"
 #include "lathe/slot.h"
+#include "sets.h"
 
 struct media_stamp_chunk {
     uint32_t frames;
@@ -24,6 +25,7 @@ struct media_stamps {
     int64_t lead; /* DTS distance of the frames before the first: a frame's duration */
     struct media_stamp_chunk *chunks;
     uint32_t n_chunks;
+    struct media_sets sets; /* their parameter sets */
     int timescale; /* of the output: the plan's, times `factor` so that players are at ease */
     int factor;
 };

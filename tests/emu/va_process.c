@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Video processing: scaling and conversion between NV12 and P010 by swscale. */
+#include <libavutil/imgutils.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,13 @@ static VAStatus scale(struct emu_va_context *context, const struct emu_va_surfac
         emu_record("va.process.open", "from=%dx%d to=%dx%d from_bits=%d to_bits=%d", src_width,
                    src_height, width, height, from->fourcc == VA_FOURCC_P010 ? 10 : 8,
                    to->fourcc == VA_FOURCC_P010 ? 10 : 8);
+    }
+    /* swscale loses chroma where it has nothing to do. */
+    if (src_width == width && src_height == height && from->fourcc == to->fourcc) {
+        int bytes = width * (from->fourcc == VA_FOURCC_P010 ? 2 : 1);
+        av_image_copy_plane(dst[0], dst_pitch[0], src[0], src_pitch[0], bytes, height);
+        av_image_copy_plane(dst[1], dst_pitch[1], src[1], src_pitch[1], bytes, height / 2);
+        return VA_STATUS_SUCCESS;
     }
     context->scaler = sws_getCachedContext(context->scaler, src_width, src_height,
                                            pixel_format(from), width, height, pixel_format(to),
