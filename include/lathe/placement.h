@@ -75,7 +75,7 @@ void lathe_placement_destroy(struct lathe_placement *placement); /* NULL is allo
 /* What is known about GPUs; copied. NULL: none are used, `why` says so. Until this is called,
  * whoever might need a GPU waits. */
 void lathe_placement_set_hardware(struct lathe_placement *placement,
-                                 const struct lathe_hardware *hardware, const char *why);
+                                  const struct lathe_hardware *hardware, const char *why);
 
 /* Waits for a place. -ECANCELED; -ENODEV with fault CONFIG when a GPU is required and none can do
  * it; -EIO when all that could have failed with this chunk. */
