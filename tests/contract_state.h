@@ -18,6 +18,9 @@ void create_job(struct lathe_state *st, const char *job_id, int priority);
 void plan_job(struct lathe_state *st, const char *job_id, int pilots, int audio, int chunks,
               int lag);
 
+/* Names the units first … last. */
+enum lathe_verdict stored(struct lathe_state *st, const char *job_id, uint64_t fence,
+                          uint32_t first, uint32_t last);
 enum lathe_verdict claim_split(struct lathe_state *st, const char *job_id, int ttl_ms,
                                uint64_t *ret_fence);
 enum lathe_verdict claim(struct lathe_state *st, const char *job_id, uint32_t unit, int ttl_ms,
@@ -46,6 +49,10 @@ enum lathe_job_status status_of(struct lathe_state *st, const char *job_id);
 /* Claims and completes until nothing is claimable. */
 void complete_all(struct lathe_state *st, const char *job_id);
 
+/* contract_state_cutting.c */
+void test_units_wait_for_their_objects(void **state);
+void test_cutting_changes_hands(void **state);
+void test_cutting_job_is_retried(void **state);
 /* contract_state_redo.c */
 void test_unusable_results(void **state);
 void test_unusable_results_are_bounded(void **state);

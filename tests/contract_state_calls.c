@@ -52,6 +52,17 @@ void plan_job(struct lathe_state *st, const char *job_id, int pilots, int audio,
     free(units);
 }
 
+enum lathe_verdict stored(struct lathe_state *st, const char *job_id, uint64_t fence,
+                          uint32_t first, uint32_t last)
+{
+    enum lathe_verdict verdict = LATHE_BUSY;
+    uint32_t units[16], count = 0;
+    for (uint32_t unit = first; unit <= last; unit++)
+        units[count++] = unit;
+    CALL(lathe_state_stored(st, job_id, fence, units, count, &verdict, &err));
+    return verdict;
+}
+
 enum lathe_verdict claim_split(struct lathe_state *st, const char *job_id, int ttl_ms,
                                uint64_t *ret_fence)
 {

@@ -21,7 +21,7 @@ enum model_state { NONE, OPEN, LEASED, DONE };
 
 struct model_unit {
     enum model_state state;
-    bool is_live;
+    bool is_live, unstored;
     uint64_t fence, floor;
     int failures, deaths;
     char result[32];
@@ -48,6 +48,8 @@ static bool ended(const struct model_job *job)
 
 static bool needs_met(const struct model_job *job, int unit)
 {
+    if (job->units[unit].unstored)
+        return false;
     if (unit < 2)
         return true;
     bool met = job->units[0].state == DONE;
@@ -149,20 +151,24 @@ static void do_split(struct lathe_state *st, struct model_job *job)
     assert_int_equal(claim_split(st, job->id, ttl_ms, &fence), expected);
     if (expected == LATHE_GRANTED) {
         assert_true(fence == job->split.fence);
-        job->status = LATHE_JOB_SPLITTING;
+        if (!job->planned)
+            job->status = LATHE_JOB_SPLITTING;
     }
     let_run_out(expected, live);
 }
 
 static void do_set_units(struct lathe_state *st, struct model_job *job)
 {
-    static const struct lathe_unit units[UNITS] = {
+    struct lathe_unit units[UNITS] = {
         {.kind = LATHE_UNIT_PILOT},
         {.kind = LATHE_UNIT_AUDIO},
         {.kind = LATHE_UNIT_CHUNK, .index = 0, .needs_pilots = true},
         {.kind = LATHE_UNIT_CHUNK, .index = 1, .needs_pilots = true},
         {.kind = LATHE_UNIT_CHUNK, .index = 2, .needs_pilots = true, .needs_chunks = 1},
     };
+    const bool objects = contract_random(2);
+    for (int i = 1; i < UNITS; i++)
+        units[i].needs_object = objects;
     uint64_t fence = choose_fence(job, &job->split);
     enum lathe_verdict verdict = LATHE_WAIT;
     int r = lathe_state_set_units(st, job->id, fence, units, UNITS, &verdict, NULL);
@@ -176,9 +182,41 @@ static void do_set_units(struct lathe_state *st, struct model_job *job)
         assert_int_equal(verdict, LATHE_GRANTED);
         job->planned = true;
         job->status = LATHE_JOB_TRANSCODING;
-        job->split.state = DONE;
-        for (int i = 0; i < UNITS; i++)
+        if (!objects)
+            job->split.state = DONE;
+        for (int i = 0; i < UNITS; i++) {
             model_reset_unit(&job->units[i]);
+            job->units[i].unstored = units[i].needs_object;
+        }
+    }
+}
+
+static void do_stored(struct lathe_state *st, struct model_job *job)
+{
+    uint32_t first = contract_random(UNITS);
+    uint32_t count = 1 + contract_random(UNITS - first), units[UNITS], left = 0;
+    uint64_t fence = choose_fence(job, &job->split);
+    enum lathe_verdict verdict = LATHE_WAIT;
+    for (uint32_t i = 0; i < count; i++)
+        units[i] = first + i;
+    int r = lathe_state_stored(st, job->id, fence, units, count, &verdict, NULL);
+    if (!job->exists || ended(job)) {
+        assert_int_equal(verdict, LATHE_GONE);
+    } else if (job->planned && job->split.state == DONE) {
+        assert_int_equal(verdict, LATHE_DONE);
+    } else if (!owns(job, &job->split, fence)) {
+        assert_int_equal(r, -ESTALE);
+    } else if (!job->planned) {
+        assert_int_equal(r, -ENOENT);
+    } else {
+        for (uint32_t i = 0; i < UNITS; i++) {
+            if (i >= first && i < first + count)
+                job->units[i].unstored = false;
+            left += job->units[i].unstored;
+        }
+        assert_int_equal(verdict, left ? LATHE_GRANTED : LATHE_DONE);
+        if (!left)
+            job->split.state = DONE;
     }
 }
 
@@ -273,7 +311,7 @@ static void do_complete(struct lathe_state *st, struct model_job *job)
         assert_int_equal(r, -ENOENT);
     } else if (unit->state == DONE) {
         assert_int_equal(verdict, LATHE_DUPLICATE);
-    } else if (fence <= unit->floor) {
+    } else if (fence <= unit->floor || unit->unstored) {
         assert_int_equal(r, -ESTALE);
     } else {
         assert_int_equal(verdict, LATHE_DONE);
@@ -393,11 +431,14 @@ static void model_restart(struct model_job *job, bool keep)
     job->planned = job->planned && keep;
     job->status = job->planned ? LATHE_JOB_TRANSCODING : LATHE_JOB_QUEUED;
     model_reset_unit(&job->merge);
-    if (!job->planned)
+    if (!job->planned || job->split.state != DONE)
         model_reset_unit(&job->split);
-    for (int i = 0; i < UNITS; i++)
+    for (int i = 0; i < UNITS; i++) {
+        bool unstored = job->planned && job->units[i].unstored;
         if (!job->planned || job->units[i].state != DONE)
             model_reset_unit(&job->units[i]);
+        job->units[i].unstored = unstored;
+    }
 }
 
 static void do_replan(struct lathe_state *st, struct model_job *job)
@@ -485,6 +526,10 @@ static void check_invariants(struct lathe_state *st, const struct model_job *job
     }
     assert_int_equal(n, count);
     assert_int_equal(view.completed_units, n);
+    uint32_t unstored = 0;
+    for (uint32_t i = 0; i < UNITS; i++)
+        unstored += job->planned && job->units[i].unstored;
+    assert_int_equal(view.unstored_units, unstored);
     lathe_done_free(done, count);
     lathe_job_view_clear(&view);
 }
@@ -508,8 +553,10 @@ void test_random_calls_match_the_table(void **state)
             do_create(st, jobs[0].exists ? job : &jobs[0]); /* so jobs[0] is the older */
         else if (choice < 10)
             do_split(st, job);
-        else if (choice < 16)
+        else if (choice < 13)
             do_set_units(st, job);
+        else if (choice < 16)
+            do_stored(st, job);
         else if (choice < 26)
             do_claim(st, job);
         else if (choice < 42)

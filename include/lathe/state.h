@@ -46,6 +46,7 @@ struct lathe_unit {
     uint32_t index;        /* within its kind */
     bool needs_pilots;     /* claimable only when every pilot is done */
     uint32_t needs_chunks; /* claimable only when chunks 0 … needs_chunks-1 are done */
+    bool needs_object;     /* claimable only when stored() has named it; claims leave it out */
 };
 
 /* Outcome of claims and completions; never an error. */
@@ -87,6 +88,7 @@ struct lathe_job_view {
     uint32_t epoch;
     uint32_t total_chunks, completed_chunks; /* for people; nothing is decided from them */
     uint32_t total_units, completed_units;
+    uint32_t unstored_units;                     /* wait for stored(): the split has not ended */
     int64_t created_us, updated_us, finished_us; /* wall clock; 0 = not yet */
     char *error;                                 /* why it failed, or NULL */
     char *record;                                /* the JSON given to create() */
@@ -114,9 +116,15 @@ struct lathe_state_driver {
                        enum lathe_verdict *ret, uint64_t *ret_fence, int *ret_wait_ms,
                        struct lathe_error *err);
     /* Publishes the units; from here chunks can be claimed. GRANTED (stored), DONE (there already),
-     * GONE; -ESTALE when `fence` is not the current split's. */
+     * GONE; -ESTALE when `fence` is not the current split's. The split is done with it, unless
+     * units need an object: then its lease goes on. */
     int (*set_units)(void *priv, const char *job_id, uint64_t fence, const struct lathe_unit *units,
                      uint32_t count, enum lathe_verdict *ret, struct lathe_error *err);
+    /* The split has stored what these units (ascending) read. GRANTED; DONE when no unit waits for
+     * its object any more (then the split is done, and its lease over; also the repeat); GONE;
+     * -ESTALE when `fence` is not the current split's; -ENOENT before set_units(). */
+    int (*stored)(void *priv, const char *job_id, uint64_t fence, const uint32_t *units,
+                  uint32_t count, enum lathe_verdict *ret, struct lathe_error *err);
     /* Lease on one named unit. GONE also for a number that the plan does not have. */
     int (*claim)(void *priv, const char *job_id, uint32_t unit, const char *owner, int ttl_ms,
                  enum lathe_verdict *ret, struct lathe_claim *ret_claim, int *ret_wait_ms,
@@ -201,6 +209,9 @@ int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const ch
 int lathe_state_set_units(struct lathe_state *st, const char *job_id, uint64_t fence,
                           const struct lathe_unit *units, uint32_t count, enum lathe_verdict *ret,
                           struct lathe_error *err);
+int lathe_state_stored(struct lathe_state *st, const char *job_id, uint64_t fence,
+                       const uint32_t *units, uint32_t count, enum lathe_verdict *ret,
+                       struct lathe_error *err);
 int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit, const char *owner,
                       int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
                       int *ret_wait_ms, struct lathe_error *err);

@@ -242,7 +242,8 @@ static int set_units(void *priv, const char *job_id, uint64_t fence, const struc
     for (uint32_t i = 0; i < count; i++) {
         unsigned char *p = plan + (size_t)i * UNIT_BYTES;
         uint32_t needs = units[i].needs_chunks;
-        p[0] = (unsigned char)((unsigned)units[i].kind + (units[i].needs_pilots ? 4 : 0));
+        p[0] = (unsigned char)((unsigned)units[i].kind + (units[i].needs_pilots ? 4 : 0) +
+                               (units[i].needs_object ? 8 : 0));
         for (int byte = 0; byte < 4; byte++)
             p[1 + byte] = (unsigned char)(needs >> (24 - 8 * byte));
         counts[units[i].kind]++;
@@ -251,6 +252,27 @@ static int set_units(void *priv, const char *job_id, uint64_t fence, const struc
     int r = run(priv, SCRIPT_set_units, &reply, err, "sfiiib", job_id, fence,
                 counts[LATHE_UNIT_PILOT], counts[LATHE_UNIT_AUDIO], counts[LATHE_UNIT_CHUNK],
                 (const void *)plan, (size_t)count * UNIT_BYTES);
+    return r < 0 ? r : read_verdict(reply, job_id, -ENOENT, ret, err);
+}
+
+/* "1 2 7 ", or NULL (memory). */
+static char *list_of(const uint32_t *units, uint32_t count)
+{
+    size_t capacity = (size_t)count * 11 + 1, length = 0; /* ten digits and a blank */
+    char *list = malloc(capacity);
+    for (uint32_t i = 0; i < count && list; i++)
+        length += (size_t)snprintf(list + length, capacity - length, "%" PRIu32 " ", units[i]);
+    return list;
+}
+
+static int stored(void *priv, const char *job_id, uint64_t fence, const uint32_t *units,
+                  uint32_t count, enum lathe_verdict *ret, struct lathe_error *err)
+{
+    _cleanup_free_ char *list = list_of(units, count);
+    if (!list)
+        return lathe_error_nomem(err);
+    _cleanup_reply_ redisReply *reply = NULL;
+    int r = run(priv, SCRIPT_stored, &reply, err, "sfs", job_id, fence, list);
     return r < 0 ? r : read_verdict(reply, job_id, -ENOENT, ret, err);
 }
 
@@ -331,12 +353,9 @@ static int reopen(void *priv, const char *job_id, uint64_t fence, const uint32_t
                   uint32_t count, const char *reason, enum lathe_verdict *ret,
                   struct lathe_error *err)
 {
-    size_t capacity = (size_t)count * 11 + 1, length = 0; /* ten digits and a blank */
-    _cleanup_free_ char *list = malloc(capacity);
+    _cleanup_free_ char *list = list_of(units, count);
     if (!list)
         return lathe_error_nomem(err);
-    for (uint32_t i = 0; i < count; i++)
-        length += (size_t)snprintf(list + length, capacity - length, "%" PRIu32 " ", units[i]);
     _cleanup_reply_ redisReply *reply = NULL;
     int r = run(priv, SCRIPT_reopen, &reply, err, "sfss", job_id, fence, reason, list);
     return r < 0 ? r : read_verdict(reply, job_id, -EINVAL, ret, err);
@@ -395,10 +414,10 @@ static int get(void *priv, const char *job_id, struct lathe_job_view *ret, struc
     char key[LATHE_ID_MAX + 8];
     snprintf(key, sizeof(key), "job:%s", job_id);
     _cleanup_reply_ redisReply *reply = NULL;
-    int r =
-        run(priv, SCRIPT_NONE, &reply, err, "sssssssssssssssss", "HMGET", key, "epoch", "status",
-            "priority", "total_chunks", "completed_chunks", "total_units", "completed_units",
-            "created_us", "updated_us", "finished_us", "error", "record", "result", "replan", "v");
+    int r = run(priv, SCRIPT_NONE, &reply, err, "ssssssssssssssssss", "HMGET", key, "epoch",
+                "status", "priority", "total_chunks", "completed_chunks", "total_units",
+                "completed_units", "created_us", "updated_us", "finished_us", "error", "record",
+                "result", "replan", "v", "unstored_units");
     if (r < 0)
         return r;
     if (!text_at(reply, 0))
@@ -420,6 +439,7 @@ static int get(void *priv, const char *job_id, struct lathe_job_view *ret, struc
     ret->created_us = number_at(reply, 7);
     ret->updated_us = number_at(reply, 8);
     ret->finished_us = number_at(reply, 9);
+    ret->unstored_units = (uint32_t)number_at(reply, 15);
     char **const texts[] = {&ret->error, &ret->record, &ret->result, &ret->replan};
     for (size_t i = 0; i < LATHE_COUNT(texts); i++) {
         const char *text = text_at(reply, 10 + i);
@@ -467,6 +487,7 @@ const struct lathe_state_driver lathe_state_redis = {
     .create = create,
     .claim_split = claim_split,
     .set_units = set_units,
+    .stored = stored,
     .claim = claim,
     .claim_next = claim_next,
     .renew = renew,

@@ -11,6 +11,7 @@
     X(create)                                                                                      \
     X(claim_split)                                                                                 \
     X(set_units)                                                                                   \
+    X(stored)                                                                                      \
     X(claim)                                                                                       \
     X(claim_next)                                                                                  \
     X(renew)                                                                                       \

@@ -43,6 +43,7 @@ static const char create_schema[] =
     "  idx INTEGER NOT NULL,"
     "  needs_pilots INTEGER NOT NULL,"
     "  needs_chunks INTEGER NOT NULL,"
+    "  is_unstored INTEGER NOT NULL," /* what it reads is not in the store yet */
     "  state INTEGER NOT NULL,"
     "  fence INTEGER NOT NULL DEFAULT 0,"
     "  floor INTEGER NOT NULL DEFAULT 0," /* fences up to it made an unusable result */
@@ -57,14 +58,16 @@ static const char create_schema[] =
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX units_open ON units(priority DESC, job, unit) WHERE state = 1 AND kind <= 2;"
     "CREATE INDEX units_leased ON units(priority DESC, job, unit) WHERE state = 2 AND kind <= 2;"
-    "CREATE INDEX units_blocked ON units(job, needs_pilots, needs_chunks) WHERE state = 0;"
+    "CREATE INDEX units_blocked ON units(job, needs_pilots, needs_chunks)"
+    " WHERE state = 0 AND is_unstored = 0;"
+    "CREATE INDEX units_unstored ON units(job, unit) WHERE is_unstored = 1;"
     "CREATE INDEX units_undone ON units(job, unit) WHERE state <> 3 AND kind <= 2;";
 
 /* ?1 and ?2 of every statement with IS_LIVE are the boot id and the time since boot. */
 #define IS_LIVE "(boot=?1 AND lease_end_us>?2 AND holder_is_alive(holder))"
 #define UNIT_COLUMNS                                                                               \
     "job, priority, unit, kind, idx, needs_pilots, needs_chunks, state, fence, lease_end_us, "     \
-    "failures, deaths, floor, " IS_LIVE
+    "failures, deaths, floor, is_unstored, " IS_LIVE
 #define NEXT_OPEN                                                                                  \
     "SELECT " UNIT_COLUMNS " FROM units INDEXED BY units_open WHERE state=1 AND kind<=2"
 #define NEXT_EXPIRED                                                                               \
@@ -77,7 +80,7 @@ static const char *const statements[S_COUNT] = {
                      " VALUES(?1, ?2, ?3, ?4, ?4) ON CONFLICT(id) DO NOTHING",
     [S_INSERT_UNIT] =
         "INSERT INTO units(job, unit, priority, kind, idx, needs_pilots, needs_chunks,"
-        " state) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        " is_unstored, state) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [S_GET_JOB] = "SELECT n, status, priority, epoch, counter, is_planned, pilots_left,"
                   " chunk_prefix, first_chunk, replan IS NOT NULL FROM jobs WHERE id=?1",
     [S_GET_JOB_ID] = "SELECT id FROM jobs WHERE n=?1",
@@ -86,12 +89,18 @@ static const char *const statements[S_COUNT] = {
     [S_NEXT_OPEN_OF_JOB] = NEXT_OPEN " AND priority=?3 AND job=?4" IN_ORDER,
     [S_NEXT_EXPIRED] = NEXT_EXPIRED IN_ORDER,
     [S_NEXT_EXPIRED_OF_JOB] = NEXT_EXPIRED " AND priority=?3 AND job=?4" IN_ORDER,
-    [S_SET_STATUS] = "UPDATE jobs SET status=?2, updated_us=?3 WHERE n=?1 AND status<>?2",
+    /* Queued (0) is a job only until its units are there, whatever becomes of its split. */
+    [S_SET_STATUS] = "UPDATE jobs SET status=?2, updated_us=?3 WHERE n=?1 AND status<>?2"
+                     " AND (?2<>0 OR is_planned=0)",
     [S_PUBLISH_UNITS] = "UPDATE jobs SET is_planned=1, total_units=?2, total_chunks=?3,"
                         " pilots_left=?4, first_chunk=?5 WHERE n=?1",
     /* needs_pilots is 0 or 1: each value is its own range of the index. */
-    [S_UNBLOCK] = "UPDATE units INDEXED BY units_blocked SET state=1 WHERE state=0 AND job=?1"
+    [S_UNBLOCK] = "UPDATE units INDEXED BY units_blocked SET state=1 WHERE state=0"
+                  " AND is_unstored=0 AND job=?1"
                   " AND needs_pilots=?2 AND needs_chunks<=?3",
+    [S_STORED] = "UPDATE units SET is_unstored=0 WHERE job=?1 AND unit=?2 AND is_unstored=1",
+    [S_IS_UNSTORED] = "SELECT 1 FROM units INDEXED BY units_unstored"
+                      " WHERE job=?1 AND is_unstored=1 LIMIT 1",
     [S_COUNT_UP] = "UPDATE jobs SET counter=?2 WHERE n=?1",
     [S_LEASE] = "UPDATE units SET state=2, fence=?3, owner=?4, boot=?5, holder=?6,"
                 " lease_end_us=?7, deaths=?8 WHERE job=?1 AND unit=?2",
@@ -119,14 +128,15 @@ static const char *const statements[S_COUNT] = {
                     " result=NULL, finished_us=0, updated_us=?5 WHERE n=?1",
     [S_RESET_COUNTS] = "UPDATE jobs SET total_units=0, total_chunks=0, done_units=0, done_chunks=0,"
                        " pilots_left=0, chunk_prefix=0, first_chunk=0 WHERE n=?1",
-    [S_REOPEN_UNITS] = "UPDATE units SET state=CASE WHEN kind=4 THEN 1 ELSE 0 END, fence=0,"
+    [S_REOPEN_UNITS] = "UPDATE units SET state=CASE WHEN kind>2 THEN 1 ELSE 0 END, fence=0,"
                        " owner=NULL, lease_end_us=0, holder=0, failures=0, deaths=0"
                        " WHERE job=?1 AND state<>3",
     [S_DELETE_UNITS] = "DELETE FROM units WHERE job=?1",
     [S_DELETE_JOB] = "DELETE FROM jobs WHERE n=?1",
     [S_VIEW] = "SELECT id, status, priority, epoch, total_chunks, done_chunks, total_units,"
                " done_units, created_us, updated_us, finished_us, error, record, result,"
-               " replan"
+               " replan, (SELECT count(*) FROM units INDEXED BY units_unstored"
+               "  WHERE job=jobs.n AND is_unstored=1)"
                " FROM jobs WHERE id=?1",
     [S_LIST_OPEN] = "SELECT id FROM jobs INDEXED BY jobs_open WHERE status<4"
                     " ORDER BY priority DESC, n",
@@ -134,7 +144,7 @@ static const char *const statements[S_COUNT] = {
 
 static const struct lathe_db_schema schema = {
     .application_id = 0x4c537461, /* "LSta" */
-    .version = 2,
+    .version = 3,
     .create = create_schema,
     .statements = statements,
     .n_statements = S_COUNT,
@@ -161,6 +171,7 @@ const struct lathe_state_driver lathe_state_sqlite = {
     .create = state_create,
     .claim_split = state_claim_split,
     .set_units = state_set_units,
+    .stored = state_stored,
     .claim = state_claim,
     .claim_next = state_claim_next,
     .renew = state_renew,

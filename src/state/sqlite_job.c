@@ -48,7 +48,8 @@ void read_unit_row(sqlite3_stmt *row, struct unit_row *ret)
         .failures = sqlite3_column_int64(row, 10),
         .deaths = sqlite3_column_int64(row, 11),
         .floor = (uint64_t)sqlite3_column_int64(row, 12),
-        .lease_is_live = sqlite3_column_int(row, 13) != 0,
+        .is_unstored = sqlite3_column_int(row, 13) != 0,
+        .lease_is_live = sqlite3_column_int(row, 14) != 0,
     };
 }
 
@@ -100,9 +101,9 @@ static int insert_unit(struct lathe_db *db, const struct job_row *job, uint32_t 
                        const struct lathe_unit *what, enum unit_state state,
                        struct lathe_error *err)
 {
-    return lathe_db_run(db, err, S_INSERT_UNIT, "iiiiiiii", job->n, (int64_t)unit, job->priority,
+    return lathe_db_run(db, err, S_INSERT_UNIT, "iiiiiiiii", job->n, (int64_t)unit, job->priority,
                         (int64_t)kind, (int64_t)what->index, (int64_t)what->needs_pilots,
-                        (int64_t)what->needs_chunks, (int64_t)state);
+                        (int64_t)what->needs_chunks, (int64_t)what->needs_object, (int64_t)state);
 }
 
 static int insert_split_and_merge(struct lathe_db *db, const struct job_row *job,
@@ -131,6 +132,12 @@ int state_create(void *priv, const char *job_id, int priority, const char *recor
     return r < 0 ? r : 0;
 }
 
+static int split_is_taken_over(const char *job_id, struct lathe_error *err)
+{
+    return lathe_error_set(err, -ESTALE, LATHE_FAULT_INTERRUPTED,
+                           "the split of job %s was taken over by another worker", job_id);
+}
+
 static int publish_units(struct lathe_db *db, const struct job_row *job,
                          const struct lathe_unit *units, uint32_t count, struct lathe_error *err)
 {
@@ -146,6 +153,19 @@ static int publish_units(struct lathe_db *db, const struct job_row *job,
     int r = lathe_db_run(db, err, S_PUBLISH_UNITS, "iiiii", job->n, (int64_t)count,
                          counts[LATHE_UNIT_CHUNK], counts[LATHE_UNIT_PILOT], first_chunk);
     return r < 0 ? r : unblock_units(db, job->n, counts[LATHE_UNIT_PILOT], 0, err);
+}
+
+/* DONE: no unit waits for its object, and the split is done; else GRANTED. */
+static int end_split_when_stored(struct lathe_db *db, const struct job_row *job, uint64_t fence,
+                                 enum lathe_verdict *ret, struct lathe_error *err)
+{
+    sqlite3_stmt *row;
+    int r = lathe_db_query(db, err, S_IS_UNSTORED, &row, "i", job->n);
+    *ret = r == 1 ? LATHE_GRANTED : LATHE_DONE;
+    if (r != 0)
+        return r;
+    return lathe_db_run(db, err, S_COMPLETE_UNIT, "iiis", job->n, (int64_t)LATHE_UNIT_SPLIT,
+                        (int64_t)fence, NULL);
 }
 
 static int set_units_in(struct lathe_db *db, const char *job_id, uint64_t fence,
@@ -169,12 +189,10 @@ static int set_units_in(struct lathe_db *db, const char *job_id, uint64_t fence,
     if (r < 0)
         return r;
     if (r == 0 || split.state != UNIT_LEASED || split.fence != fence)
-        return lathe_error_set(err, -ESTALE, LATHE_FAULT_INTERRUPTED,
-                               "the split of job %s was taken over by another worker", job_id);
+        return split_is_taken_over(job_id, err);
     r = publish_units(db, &job, units, count, err);
     if (r >= 0)
-        r = lathe_db_run(db, err, S_COMPLETE_UNIT, "iiis", job.n, (int64_t)LATHE_UNIT_SPLIT,
-                         (int64_t)fence, NULL);
+        r = end_split_when_stored(db, &job, fence, ret, err);
     if (r >= 0)
         r = set_status(db, job.n, LATHE_JOB_TRANSCODING, err);
     *ret = LATHE_GRANTED;
@@ -189,6 +207,44 @@ int state_set_units(void *priv, const char *job_id, uint64_t fence, const struct
     if (r < 0)
         return r;
     r = lathe_db_end(db, set_units_in(db, job_id, fence, units, count, ret, err), err);
+    return r < 0 ? r : 0;
+}
+
+static int stored_in(struct lathe_db *db, const char *job_id, uint64_t fence, const uint32_t *units,
+                     uint32_t count, enum lathe_verdict *ret, struct lathe_error *err)
+{
+    struct job_row job;
+    struct unit_row split;
+    *ret = LATHE_GONE;
+    int r = find_job(db, job_id, &job, err);
+    if (r <= 0 || job_is_ended(job.status))
+        return r;
+    r = find_unit(db, job.n, LATHE_UNIT_SPLIT, &split, err);
+    if (r < 0)
+        return r;
+    *ret = LATHE_DONE;
+    if (job.is_planned && split.state == UNIT_DONE)
+        return 0;
+    if (split.state != UNIT_LEASED || split.fence != fence)
+        return split_is_taken_over(job_id, err);
+    if (!job.is_planned)
+        return lathe_error_set(err, -ENOENT, LATHE_FAULT_INTERNAL, "job %s has no units yet",
+                               job_id);
+    for (uint32_t i = 0; i < count && r >= 0; i++)
+        r = lathe_db_run(db, err, S_STORED, "ii", job.n, (int64_t)units[i]);
+    if (r >= 0)
+        r = unblock_units(db, job.n, job.pilots_left, job.chunk_prefix, err);
+    return r < 0 ? r : end_split_when_stored(db, &job, fence, ret, err);
+}
+
+int state_stored(void *priv, const char *job_id, uint64_t fence, const uint32_t *units,
+                 uint32_t count, enum lathe_verdict *ret, struct lathe_error *err)
+{
+    struct lathe_db *db = priv;
+    int r = lathe_db_begin(db, LATHE_DB_DURABLE, err);
+    if (r < 0)
+        return r;
+    r = lathe_db_end(db, stored_in(db, job_id, fence, units, count, ret, err), err);
     return r < 0 ? r : 0;
 }
 
@@ -278,6 +334,7 @@ static int read_view(sqlite3_stmt *row, struct lathe_job_view *ret, struct lathe
         r = lathe_db_text(row, 12, &ret->record, err);
     if (r == 0)
         r = lathe_db_text(row, 13, &ret->result, err);
+    ret->unstored_units = (uint32_t)sqlite3_column_int64(row, 15);
     return r < 0 ? r : lathe_db_text(row, 14, &ret->replan, err);
 }
 

@@ -108,7 +108,7 @@ static int claim_split_in(struct lathe_db *db, const char *job_id,
     if (*ret != LATHE_GRANTED)
         return 0;
     *ret_fence = split.fence;
-    return set_status(db, job.n, LATHE_JOB_SPLITTING, err);
+    return job.is_planned ? 0 : set_status(db, job.n, LATHE_JOB_SPLITTING, err);
 }
 
 int state_claim_split(void *priv, const char *job_id, const char *owner, int ttl_ms,

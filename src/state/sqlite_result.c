@@ -147,7 +147,8 @@ static int complete_in(struct lathe_db *db, const char *job_id, uint32_t number,
         *ret = LATHE_DUPLICATE;
         return 0;
     }
-    if (fence <= unit.floor) /* the merge has refused the result that it brings back */
+    /* The merge has refused the result that it brings back, or nobody was given the unit yet. */
+    if (fence <= unit.floor || unit.is_unstored)
         return stale(job_id, err);
     *ret = LATHE_DONE;
     return store_result(db, &job, &unit, fence, result, err);

@@ -34,6 +34,8 @@ enum statement {
     S_SET_STATUS,
     S_PUBLISH_UNITS,
     S_UNBLOCK,
+    S_STORED,
+    S_IS_UNSTORED,
     S_COUNT_UP,
     S_LEASE,
     S_RENEW,
@@ -77,6 +79,7 @@ struct unit_row {
     enum unit_state state;
     uint64_t fence;       /* of the lease, or of the result */
     uint64_t floor;       /* fences up to this one made a result that was unusable */
+    bool is_unstored;     /* what it reads is not in the store yet */
     bool lease_is_live;   /* only with UNIT_LEASED */
     int64_t lease_end_us; /* since boot */
     int64_t failures, deaths;
@@ -113,6 +116,8 @@ int state_create(void *priv, const char *job_id, int priority, const char *recor
                  struct lathe_error *err);
 int state_set_units(void *priv, const char *job_id, uint64_t fence, const struct lathe_unit *units,
                     uint32_t count, enum lathe_verdict *ret, struct lathe_error *err);
+int state_stored(void *priv, const char *job_id, uint64_t fence, const uint32_t *units,
+                 uint32_t count, enum lathe_verdict *ret, struct lathe_error *err);
 int state_finish(void *priv, const char *job_id, enum lathe_job_status status, const char *reason,
                  enum lathe_verdict *ret, struct lathe_error *err);
 int state_retry(void *priv, const char *job_id, uint32_t seen_epoch, bool keep_results,

@@ -194,6 +194,27 @@ int lathe_state_set_units(struct lathe_state *st, const char *job_id, uint64_t f
     return r;
 }
 
+static int check_list(const uint32_t *units, uint32_t count, struct lathe_error *err)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!units || !is_unit(units[i]) || (i && units[i] <= units[i - 1]))
+            return bad_argument(err, "several units are named in order, each once");
+    return count ? 0 : bad_argument(err, "no unit is named");
+}
+
+int lathe_state_stored(struct lathe_state *st, const char *job_id, uint64_t fence,
+                       const uint32_t *units, uint32_t count, enum lathe_verdict *ret,
+                       struct lathe_error *err)
+{
+    if (check_id(job_id, err) < 0 || check_list(units, count, err) < 0)
+        return -EINVAL;
+    enum lathe_verdict verdict = LATHE_GONE;
+    int r = st->driver->stored(st->priv, job_id, fence, units, count, &verdict, err);
+    if (r == 0)
+        *ret = verdict;
+    return r;
+}
+
 int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit, const char *owner,
                       int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
                       int *ret_wait_ms, struct lathe_error *err)
@@ -332,13 +353,8 @@ int lathe_state_reopen(struct lathe_state *st, const char *job_id, uint64_t fenc
                        const uint32_t *units, uint32_t count, const char *reason,
                        enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (check_id(job_id, err) < 0 || check_list(units, count, err) < 0)
         return -EINVAL;
-    for (uint32_t i = 0; i < count; i++)
-        if (!units || !is_unit(units[i]) || (i && units[i] <= units[i - 1]))
-            return bad_argument(err, "units to reopen come in order, each once");
-    if (count == 0)
-        return bad_argument(err, "there is nothing to reopen");
     enum lathe_verdict verdict = LATHE_GONE;
     int r = st->driver->reopen(st->priv, job_id, fence, units, count,
                                reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);

@@ -5,12 +5,13 @@
 -- Fences are texts "epoch-counter": a number of Lua has 53 bits.
 --
 -- job:<id>                 hash  what people read, and the counts of the job
--- {job:<id>}:plan          text  5 bytes a unit: kind + 4 * needs_pilots, needs_chunks (big endian)
+-- {job:<id>}:plan          text  5 bytes a unit: kind + 4 * needs_pilots + 8 * needs_object, needs_chunks (big endian)
 -- {job:<id>}:done          hash  unit -> "fence result"
 -- {job:<id>}:lease         hash  unit, "split" or "merge" -> "fence deadline_us owner"
 -- {job:<id>}:open          zset  units that can be claimed: open, or found expired
 -- {job:<id>}:blocked       zset  units that wait, by the chunks that they need
 -- {job:<id>}:blocked_pilots      the same, of units that wait for pilots too
+-- {job:<id>}:unstored      set   units whose object is not in the store yet
 -- {job:<id>}:tries         hash  "f<unit>" failures, "d<unit>" deaths
 -- {job:<id>}:floor         hash  unit -> counter: results up to that fence were unusable
 -- lathe:open               zset  places of the jobs that have not ended, most urgent first
@@ -18,7 +19,8 @@
 -- lathe:leases             zset  "<id>/<unit>" by deadline, until it is found expired
 -- lathe:serial             the number of the youngest job
 local call, fmt = redis.call, string.format
-local SUFFIXES = {'plan', 'done', 'lease', 'open', 'blocked', 'blocked_pilots', 'tries', 'floor'}
+local SUFFIXES = {'plan', 'done', 'lease', 'open', 'blocked', 'blocked_pilots', 'tries', 'floor',
+    'unstored'}
 
 local function text(number) return fmt('%.0f', number) end
 
@@ -52,7 +54,7 @@ local function unit_of(job, unit)
     local at = unit * 5
     local record = call('GETRANGE', job.prefix .. 'plan', at, at + 4)
     local flags, a, b, c, d = string.byte(record, 1, 5)
-    local u = {kind = flags % 4, needs_pilots = flags >= 4,
+    local u = {kind = flags % 4, needs_pilots = flags % 8 >= 4, needs_object = flags >= 8,
         needs_chunks = ((a * 256 + b) * 256 + c) * 256 + d}
     u.index = unit
     if u.kind > 0 then u.index = u.index - job.pilots end
@@ -108,7 +110,7 @@ local function open_again(job, unit)
     drop_lease(job, unit)
     if is_unit(unit) then
         open(job, unit)
-    else
+    elseif unit == 'merge' or not job.planned then
         touch(job, 'status', unit == 'split' and 'queued' or 'transcoding')
     end
 end
@@ -129,6 +131,18 @@ local function unblock(job)
         end
         if #units > 0 then call('ZADD', 'lathe:ready', 0, job.place) end
     end
+end
+
+-- The units are published, and the split still stores what they read.
+local function is_cutting(job) return call('EXISTS', job.prefix .. 'unstored') == 1 end
+
+-- DONE: no unit waits for its object, and the split is done; else GRANTED.
+local function end_split_when_stored(job)
+    local left = call('SCARD', job.prefix .. 'unstored')
+    touch(job, 'unstored_units', left)
+    if left > 0 then return 'GRANTED' end
+    drop_lease(job, 'split')
+    return 'DONE'
 end
 
 local function end_job(job, status, reason, result)
@@ -216,17 +230,21 @@ local function restart(job, epoch, keep)
     call('PERSIST', job.key)
     for _, suffix in ipairs(SUFFIXES) do call('PERSIST', job.prefix .. suffix) end
     if keep then -- done units keep their failures too, should the merge refuse them later
-        call('HDEL', job.prefix .. 'tries', 'fmerge', 'dmerge')
+        call('HDEL', job.prefix .. 'tries', 'fmerge', 'dmerge', 'fsplit', 'dsplit')
         for unit = 0, job.total - 1 do
             if call('HEXISTS', job.prefix .. 'done', unit) == 0 then
                 call('HDEL', job.prefix .. 'tries', 'f' .. unit, 'd' .. unit)
-                block(job, unit, unit_of(job, unit))
+                if call('SISMEMBER', job.prefix .. 'unstored', unit) == 0 then
+                    block(job, unit, unit_of(job, unit))
+                end
             end
         end
         return unblock(job)
     end
-    call('UNLINK', job.prefix .. 'plan', job.prefix .. 'done', job.prefix .. 'tries')
-    touch(job, 'total_units', 0, 'completed_units', 0, 'total_chunks', 0, 'completed_chunks', 0,
+    for _, suffix in ipairs({'plan', 'done', 'tries', 'unstored'}) do
+        call('UNLINK', job.prefix .. suffix)
+    end
+    touch(job, 'unstored_units', 0, 'total_units', 0, 'completed_units', 0, 'total_chunks', 0, 'completed_chunks', 0,
         'pilots', 0, 'audio', 0, 'pilots_left', 0, 'chunk_prefix', 0)
 end
 

@@ -11,6 +11,7 @@ counter = tonumber(counter)
 if tonumber(epoch) ~= job.epoch or counter < 1 or counter > job.counter then return {'STALE'} end
 if not job.planned or tonumber(unit) >= job.total then return {'NONE'} end
 if done then return {'DUPLICATE'} end
+if call('SISMEMBER', job.prefix .. 'unstored', unit) == 1 then return {'STALE'} end
 -- The merge has refused the result that such a fence brings back.
 if counter <= tonumber(call('HGET', job.prefix .. 'floor', unit) or 0) then return {'STALE'} end
 
