@@ -61,14 +61,15 @@ int lathe_hardware_cache_read(const char *path, const char *key, struct lathe_ha
         return r;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
     const char *found = json_string_value(json_object_get(json, "key"));
-    json_int_t probed_us = json_integer_value(json_object_get(json, "probed_us"));
+    const json_t *probed = json_object_get(json, "probed_us");
+    json_int_t probed_us = json_integer_value(probed); /* below 0: made older by a test */
     json_int_t failures = json_integer_value(json_object_get(json, "failures"));
     int64_t now_us = lathe_clock_monotonic_us();
     r = -ESTALE;
     /* The key holds the boot, without which the clock would mean nothing. */
-    if (found && strcmp(found, key) == 0 && probed_us > 0 && probed_us <= now_us &&
-        json_integer_value(json_object_get(json, "v")) == CACHE_VERSION && failures >= 0 &&
-        failures <= 1000)
+    if (found && strcmp(found, key) == 0 && json_is_integer(probed) && probed_us > INT64_MIN / 2 &&
+        probed_us <= now_us && json_integer_value(json_object_get(json, "v")) == CACHE_VERSION &&
+        failures >= 0 && failures <= 1000)
         r = read_devices(json_object_get(json, "devices"), ret);
     if (r == 0) {
         ret->age_seconds = (double)(now_us - probed_us) / 1e6;
