@@ -16,6 +16,7 @@
 
 #include "lathe/agent.h"
 #include "lathe/base.h"
+#include "lathe/metrics.h"
 
 static const char *fake_slot;
 
@@ -134,6 +135,51 @@ static void expect_output(struct bench *b, const char *key, const char *begin)
     }
 }
 
+static double tasks(enum lathe_metric metric, const char *task)
+{
+    return lathe_metrics_get(metric, LATHE_LABELS(task, "internal"));
+}
+
+/* After a whole job without a fault. */
+static void expect_counts(void)
+{
+    static const struct {
+        const char *task;
+        int times;
+    } done[] = {{"split", 1}, {"pilot", 2}, {"audio", 1}, {"chunk", 4}, {"merge", 1}};
+    for (size_t i = 0; i < LATHE_COUNT(done); i++) {
+        assert_true(tasks(LATHE_METRIC_TASKS_FINISHED, done[i].task) == done[i].times);
+        assert_true(tasks(LATHE_METRIC_TASK_DURATION, done[i].task) == done[i].times);
+        assert_true(tasks(LATHE_METRIC_TASKS_RUNNING, done[i].task) == 0);
+    }
+    assert_true(lathe_metrics_get(LATHE_METRIC_ENCODED_FRAMES, LATHE_LABELS("software")) == 100);
+    assert_true(lathe_metrics_get(LATHE_METRIC_ENCODED_BYTES, LATHE_LABELS("software")) > 0);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_OUTPUT_BYTES) > 0);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_JOBS_FINISHED) == 1);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_JOB_DURATION) == 1);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_JOB_QUEUE_WAIT) == 1);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_TASK_FAILURES) == 0);
+    assert_true(lathe_metrics_get(LATHE_METRIC_BACKEND_REQUESTS,
+                                  LATHE_LABELS("sqlite", "merge_commit")) == 1);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_BACKEND_FAILURES) == 0);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_STORE_WRITTEN) > 0);
+}
+
+static void figures_are_looked_up(void **state)
+{
+    struct bench *b = open_bench(state, "");
+    struct lathe_observer *observer = NULL;
+    assert_int_equal(lathe_flow_submit(lathe_agent_flow(b->agent), &b->job, NULL), 0);
+    assert_int_equal(lathe_observer_start(b->agent, &observer, NULL), 0);
+    for (int i = 0; i < 3000 && lathe_metrics_sum(LATHE_METRIC_SCRATCH_LIMIT) == 0; i++)
+        usleep(10000);
+    assert_true(lathe_metrics_get(LATHE_METRIC_JOBS, LATHE_LABELS("queued")) == 1);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_SCRATCH_LIMIT) > 0);
+    _cleanup_free_ char *text = lathe_metrics_render(false);
+    assert_non_null(strstr(text, "\nlathe_worker_slots 3\n"));
+    lathe_observer_stop(observer);
+}
+
 static void whole_job(void **state)
 {
     struct bench *b = open_bench(state, "");
@@ -162,6 +208,7 @@ static void whole_job(void **state)
     struct lathe_usage usage;
     lathe_pool_usage(lathe_agent_flow(b->agent)->pool, &usage);
     assert_int_equal(usage.children, 10);
+    expect_counts();
     /* publishing again changes nothing */
     assert_int_equal(lathe_flow_publish(lathe_agent_flow(b->agent), "job-1", NULL), 0);
     assert_int_equal(objects(b, "transcoded/"), 2);
@@ -190,6 +237,11 @@ static void faults_are_survived(void **state)
     json_t *retries = lathe_agent_retries(b->agent);
     assert_true(json_array_size(retries) >= 10);
     json_decref(retries);
+    assert_true(tasks(LATHE_METRIC_TASK_FAILURES, "chunk") == 3);
+    assert_true(tasks(LATHE_METRIC_TASK_RETRIES, "split") == 2);
+    assert_true(tasks(LATHE_METRIC_TASKS_STARTED, "audio") == 3);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_TASKS_RUNNING) == 0);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_JOBS_FAILED) == 0);
     assert_int_equal(objects(b, "transcoded/"), 2);
 }
 
@@ -554,6 +606,17 @@ static void gpu_failures_cost_the_chunk_nothing(void **state)
     const json_t *chunk = json_array_get(json_object_get(result, "chunks"), 1);
     assert_int_equal(json_integer_value(json_object_get(chunk, "attempts")), 1);
     json_decref(result);
+    const struct bench *b = *state;
+    lathe_placement_collect(lathe_agent_flow(b->agent)->placement);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_FALLBACKS) == 2);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_DEVICE_FAILURES) == 2);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_DEVICE_USABLE) == 1);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_DEVICE_TRIAL) > 0);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_DEVICE_PROBED) > 0);
+    const char *device = "nvenc:0";
+    assert_true(lathe_metrics_get(LATHE_METRIC_DEVICE_LANES, LATHE_LABELS(device)) == 2);
+    assert_true(lathe_metrics_get(LATHE_METRIC_FALLBACKS, LATHE_LABELS(device, "wrong")) == 1);
+    assert_true(lathe_metrics_get(LATHE_METRIC_ENCODED_FRAMES, LATHE_LABELS(device)) == 100);
 }
 
 static void gpu_that_hangs_is_left_alone(void **state)
@@ -586,6 +649,7 @@ static void odd_chunks_are_made_again(void **state)
 
 static int setup(void **state)
 {
+    lathe_metrics_reset();
     struct bench *b = calloc(1, sizeof *b);
     b->folder = strdup("/tmp/lathe-unit-flow-XXXXXX");
     *state = b;
@@ -613,6 +677,7 @@ int main(int argc, char **argv)
     fake_slot = argv[1];
     const struct CMUnitTest tests[] = {
         TEST(whole_job),
+        TEST(figures_are_looked_up),
         TEST(faults_are_survived),
         TEST(claims_read_each_result_once),
         TEST(retries_are_bounded),

@@ -120,15 +120,17 @@ static void test_threads_lose_nothing(void **state)
 static void test_requests(void **state)
 {
     (void)state;
-    lathe_metrics_request("s3", "get", lathe_clock_monotonic_us(), 0, false);
-    lathe_metrics_request("s3", "get", lathe_clock_monotonic_us(), -ENOENT, false);
-    lathe_metrics_request("s3", "get", lathe_clock_monotonic_us(), -ECONNREFUSED, true);
+    struct lathe_error err = {0};
+    lathe_metrics_request("s3", "get", lathe_clock_monotonic_us(), 0, NULL);
+    lathe_metrics_request("s3", "get", lathe_clock_monotonic_us(), -ENOENT, NULL);
+    lathe_error_set(&err, -EAGAIN, LATHE_FAULT_SERVER, "it does not answer");
+    lathe_metrics_request("s3", "get", lathe_clock_monotonic_us(), -EAGAIN, &err);
     assert_true(lathe_metrics_get(LATHE_METRIC_BACKEND_REQUESTS, LATHE_LABELS("s3", "get")) == 3);
     assert_true(lathe_metrics_get(LATHE_METRIC_BACKEND_FAILURES, LATHE_LABELS("s3", "get")) == 1);
     assert_true(lathe_metrics_get(LATHE_METRIC_BACKEND_DURATION, LATHE_LABELS("s3")) == 3);
     _cleanup_free_ char *text = lathe_metrics_render(false);
     assert_has(text, "lathe_backend_up{backend=\"s3\"} 0");
-    lathe_metrics_request("s3", "put", lathe_clock_monotonic_us(), 0, false);
+    lathe_metrics_request("s3", "put", lathe_clock_monotonic_us(), 0, &err);
     assert_true(lathe_metrics_get(LATHE_METRIC_BACKEND_UP, LATHE_LABELS("s3")) == 1);
 }
 

@@ -83,4 +83,11 @@ json_t *lathe_agent_retries(struct lathe_agent *agent);
 /* Chunks that left a GPU, or could not go there, so far (see flow.h): a new array, or NULL. */
 json_t *lathe_agent_fallbacks(struct lathe_agent *agent);
 
+/* Looks up for the metrics what nobody counts: jobs that wait, devices, scratch space. For daemons;
+ * stopped before the agent is closed. */
+struct lathe_observer;
+int lathe_observer_start(struct lathe_agent *agent, struct lathe_observer **ret,
+                         struct lathe_error *err);
+void lathe_observer_stop(struct lathe_observer *observer); /* NULL is allowed */
+
 #endif

@@ -29,6 +29,25 @@
 struct lathe_leases;
 struct lathe_samples;
 
+enum lathe_task {
+    LATHE_TASK_SPLIT = 0,
+    LATHE_TASK_PILOT,
+    LATHE_TASK_AUDIO,
+    LATHE_TASK_CHUNK,
+    LATHE_TASK_MERGE
+};
+const char *lathe_task_name(enum lathe_task task); /* "split", "pilot", … */
+
+/* One lease's worth of work, as people and logs know it. */
+struct lathe_flow_work {
+    const char *job_id;
+    uint32_t unit; /* or LATHE_UNIT_SPLIT, LATHE_UNIT_MERGE */
+    enum lathe_task task;
+    uint32_t index;   /* of pilot or chunk */
+    uint32_t attempt; /* 1 for the first; 0 where nobody counts */
+    int64_t began_us; /* lathe_clock_monotonic_us() */
+};
+
 /* What somebody who watches a job is told; each may be NULL. `unit` may be LATHE_UNIT_SPLIT or
  * LATHE_UNIT_MERGE. */
 struct lathe_flow_sink {
@@ -47,6 +66,12 @@ struct lathe_flow_sink {
      * read only: {"chunk", "rendition", "from": {"step", "encoder", "device"}, "to": {…},
      * "verdict", "reason"}. */
     void (*fell_back)(void *opaque, const char *job_id, uint32_t unit, const json_t *fallback);
+    /* The same events once more, for who knows no plan. `why` NULL: it is done, with `result` (NULL
+     * for a split); else it failed, with `verdict` as above. Work that was handed back, or that
+     * somebody else had finished first, only begins. */
+    void (*begun)(void *opaque, const struct lathe_flow_work *work);
+    void (*ended)(void *opaque, const struct lathe_flow_work *work, const json_t *result,
+                  const struct lathe_error *why, enum lathe_verdict verdict);
 };
 
 struct lathe_flow {

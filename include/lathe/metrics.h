@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lathe/error.h"
+
 #define LATHE_METRIC_SERIES_MAX 200
 #define LATHE_METRIC_LABELS_MAX 4
 
@@ -104,10 +106,11 @@ double lathe_metrics_get(enum lathe_metric metric, const char *const *labels);
 /* Over all series of a family. */
 double lathe_metrics_sum(enum lathe_metric metric);
 
-/* One call of a port's driver: counts it, its time, and whether the server behind it answers.
- * `began_us`: lathe_clock_monotonic_us() before the call. `is_down`: it could not be reached. */
+/* One call of a port's driver: counts it, its time, and whether the server behind it answers (a
+ * fault of kind SERVER says no). `began_us`: lathe_clock_monotonic_us() before the call; `err`:
+ * what it filled, or NULL. */
 void lathe_metrics_request(const char *backend, const char *op, int64_t began_us, int result,
-                           bool is_down);
+                           const struct lathe_error *err);
 
 /* Called before each rendering, one at a time, to fill what is looked up and not counted. At most
  * 8; -ENOSPC. Must not render. */

@@ -106,6 +106,8 @@ void lathe_placement_settle(struct lathe_placement *placement, const char *job_i
 enum lathe_encoder lathe_placement_settled(struct lathe_placement *placement, const char *job_id);
 
 unsigned lathe_placement_lanes(struct lathe_placement *placement); /* of all devices together */
+/* Sets the gauges of devices, for a collector (lathe/metrics.h). Does not wait. */
+void lathe_placement_collect(struct lathe_placement *placement);
 /* {"summary", "devices": [{"family", "path", "name", "driver", "state": "in service" |
  * "quarantined", "reason", "chunks", "failures"}]}; NULL: no memory. Does not wait. */
 json_t *lathe_placement_to_json(struct lathe_placement *placement);

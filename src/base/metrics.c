@@ -165,18 +165,25 @@ double lathe_metrics_sum(enum lathe_metric metric)
     return ret;
 }
 
+/* What is not there, or was not wanted any more, is an answer and no failure. */
+static bool is_failure(int result)
+{
+    return result < 0 && result != -ENOENT && result != -EEXIST && result != -ESTALE &&
+           result != -ECANCELED;
+}
+
 void lathe_metrics_request(const char *backend, const char *op, int64_t began_us, int result,
-                           bool is_down)
+                           const struct lathe_error *err)
 {
     const char *const labels[] = {backend, op};
     lathe_metrics_add(LATHE_METRIC_BACKEND_REQUESTS, labels, 1);
-    /* Failures exist from the first call on, so that a rate can be taken of the first one. */
-    bool failed = result < 0 && result != -ENOENT && result != -ECANCELED && result != -EEXIST &&
-                  result != -ESTALE;
-    lathe_metrics_add(LATHE_METRIC_BACKEND_FAILURES, labels, failed);
+    /* Failures are there as 0 from the first call on, so that the first one makes a rate. */
+    lathe_metrics_add(LATHE_METRIC_BACKEND_FAILURES, labels, is_failure(result));
     lathe_metrics_observe(LATHE_METRIC_BACKEND_DURATION, labels,
                           (double)(lathe_clock_monotonic_us() - began_us) / 1e6);
-    lathe_metrics_set(LATHE_METRIC_BACKEND_UP, labels, !is_down);
+    if (result >= 0 || err)
+        lathe_metrics_set(LATHE_METRIC_BACKEND_UP, labels,
+                          result >= 0 || err->fault != LATHE_FAULT_SERVER);
 }
 
 int lathe_metrics_add_collector(void (*collect)(void *opaque), void *opaque)

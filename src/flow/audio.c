@@ -37,7 +37,7 @@ int lathe_flow_audio(struct lathe_flow *flow, struct lathe_flow_job *fj,
     order.out_paths[0] =
         lathe_format("%s/audio.%llu.mp4", fj->dir, (unsigned long long)claim->fence);
     json_t *body = NULL;
-    struct lathe_flow_meter meter = {flow, claim->job_id, claim->unit};
+    struct lathe_flow_meter meter = {flow, claim->job_id, claim->unit, LATHE_TASK_AUDIO, 0};
     int r = order.source_path && order.plan_path && order.index_path && order.out_paths[0]
                 ? 0
                 : lathe_error_nomem(err);

@@ -8,14 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-void lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress)
-{
-    const struct lathe_flow_meter *meter = opaque;
-    const struct lathe_flow_sink *sink = &meter->flow->sink;
-    if (sink->progress)
-        sink->progress(sink->opaque, meter->job_id, meter->unit, progress);
-}
-
 void lathe_flow_job_finish(struct lathe_flow_job *fj)
 {
     lathe_job_finish(&fj->job);
@@ -38,6 +30,7 @@ static int load_record(struct lathe_flow *flow, const char *job_id, struct lathe
         return r;
     json_t *json = view.record ? json_loads(view.record, 0, NULL) : NULL;
     fj->epoch = view.epoch;
+    fj->created_us = view.created_us;
     fj->replan = view.replan;
     view.replan = NULL;
     lathe_job_view_clear(&view);
@@ -130,21 +123,22 @@ static void dead_letter(struct lathe_flow *flow, const char *job_id, uint32_t un
         (void)lathe_queue_publish(flow->queue, LATHE_TOPIC_DEAD, job_id, body, NULL);
 }
 
-void lathe_flow_tell_failure(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+void lathe_flow_tell_failure(struct lathe_flow *flow, const struct lathe_flow_work *work,
                              const struct lathe_error *why, enum lathe_verdict verdict)
 {
     if (verdict == LATHE_EXHAUSTED) {
-        dead_letter(flow, job_id, unit, why->what);
-        (void)lathe_flow_record_end(flow, job_id, NULL); /* a copy; the state has the truth */
+        dead_letter(flow, work->job_id, work->unit, why->what);
+        (void)lathe_flow_record_end(flow, work->job_id, NULL); /* a copy; the state has the truth */
     }
-    if (flow->sink.failed)
-        flow->sink.failed(flow->sink.opaque, job_id, unit, why, verdict);
+    lathe_flow_failed(flow, work, why, verdict);
 }
 
-int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+int lathe_flow_attempt_failed(struct lathe_flow *flow, const struct lathe_flow_work *work,
                               uint64_t fence, const struct lathe_error *why,
                               struct lathe_error *err)
 {
+    const char *job_id = work->job_id;
+    uint32_t unit = work->unit;
     if (why->fault == LATHE_FAULT_INTERRUPTED || why->code == -ECANCELED) {
         (void)lathe_state_release(flow->state, job_id, unit, fence, NULL); /* else it runs out */
         if (err)
@@ -155,6 +149,6 @@ int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint3
     int r = lathe_state_attempt_failed(flow->state, job_id, unit, fence, is_permanent(flow, why),
                                        why->what, &verdict, err);
     if (r == 0)
-        lathe_flow_tell_failure(flow, job_id, unit, why, verdict);
+        lathe_flow_tell_failure(flow, work, why, verdict);
     return r;
 }

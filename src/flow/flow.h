@@ -14,8 +14,9 @@ struct lathe_flow_job {
     struct lathe_job job;
     struct lathe_plan plan; /* when loaded with `planned` */
     uint32_t epoch;
-    char *replan; /* why the plan has one chunk, or NULL */
-    char *dir;    /* its own scratch folder, exists */
+    int64_t created_us; /* wall clock */
+    char *replan;       /* why the plan has one chunk, or NULL */
+    char *dir;          /* its own scratch folder, exists */
     char *source_path, *plan_path, *index_path;
 };
 /* -ESTALE when `fence` (0: none) is of another epoch: what it was granted for may be replanned. */
@@ -25,13 +26,27 @@ void lathe_flow_job_finish(struct lathe_flow_job *fj);
 
 /* Counts a failed attempt; an interruption gives the lease back instead and returns -ECANCELED.
  * 0 when the state took it. */
-int lathe_flow_attempt_failed(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+int lathe_flow_attempt_failed(struct lathe_flow *flow, const struct lathe_flow_work *work,
                               uint64_t fence, const struct lathe_error *why,
                               struct lathe_error *err);
 
 /* Tells the outcome of a failure to whoever watches, and the world when it ended the job. */
-void lathe_flow_tell_failure(struct lathe_flow *flow, const char *job_id, uint32_t unit,
+void lathe_flow_tell_failure(struct lathe_flow *flow, const struct lathe_flow_work *work,
                              const struct lathe_error *why, enum lathe_verdict verdict);
+
+/* --- work.c: what happens is counted, and told to the sink --- */
+/* Each step begins and leaves; in between it is done, or has failed, or neither (handed back, or
+ * somebody else was first). `work` has no time yet. */
+void lathe_flow_begin(struct lathe_flow *flow, struct lathe_flow_work *work);
+void lathe_flow_done(struct lathe_flow *flow, const struct lathe_flow_work *work,
+                     const json_t *result);
+void lathe_flow_failed(struct lathe_flow *flow, const struct lathe_flow_work *work,
+                       const struct lathe_error *why, enum lathe_verdict verdict);
+void lathe_flow_leave(const struct lathe_flow_work *work);
+/* A job's first work begins; its result is committed. */
+void lathe_flow_count_wait(const struct lathe_flow_job *fj);
+void lathe_flow_count_job(const struct lathe_flow_job *fj, const json_t *summary);
+void lathe_flow_count_fallback(const json_t *fallback);
 
 /* --- adopt.c --- */
 /* 1 when the objects of a unit's result are in the store as the result says, 0 when not, negative
@@ -48,15 +63,17 @@ int lathe_flow_ring_unit(struct lathe_flow *flow, const struct lathe_job *job,
 /* A merge of this manifest failed: exactly the units whose results are to blame are done again;
  * where none is, the merge itself is tried again. */
 int lathe_flow_merge_failed(struct lathe_flow *flow, const struct lathe_flow_job *fj,
-                            uint64_t merge_fence, const struct lathe_done *done, size_t count,
+                            const struct lathe_flow_work *work, uint64_t merge_fence,
+                            const struct lathe_done *done, size_t count,
                             const struct lathe_error *why, struct lathe_error *err);
 /* These results are to be made again, for the reason given. */
-int lathe_flow_reopen(struct lathe_flow *flow, const struct lathe_job *job, uint64_t merge_fence,
+int lathe_flow_reopen(struct lathe_flow *flow, const struct lathe_job *job,
+                      const struct lathe_flow_work *work, uint64_t merge_fence,
                       const struct lathe_done **list, size_t count, const struct lathe_error *why,
                       struct lathe_error *err);
 /* The job begins again with one chunk: once, then it fails. */
-int lathe_flow_replan(struct lathe_flow *flow, const char *job_id, uint64_t merge_fence,
-                      const struct lathe_error *why, struct lathe_error *err);
+int lathe_flow_replan(struct lathe_flow *flow, const struct lathe_flow_work *work,
+                      uint64_t merge_fence, const struct lathe_error *why, struct lathe_error *err);
 
 /* --- object.c: objects and local files --- */
 /* A local file with the object's content: in place where the store can, else fetched once to
@@ -149,6 +166,8 @@ struct lathe_flow_meter {
     struct lathe_flow *flow;
     const char *job_id;
     uint32_t unit;
+    enum lathe_task task;
+    uint64_t frames; /* counted so far */
 };
 void lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress);
 

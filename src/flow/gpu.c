@@ -128,6 +128,7 @@ static int tell(struct chunk_run *run, json_t *fallback)
     const struct lathe_flow_sink *sink = &run->flow->sink;
     if (!fallback || json_array_append_new(run->fallbacks, fallback) < 0)
         return -ENOMEM;
+    lathe_flow_count_fallback(fallback);
     if (sink->fell_back)
         sink->fell_back(sink->opaque, run->claim->job_id, run->claim->unit, fallback);
     return 0;
@@ -209,7 +210,8 @@ static int attempt(struct chunk_run *run, struct lathe_order *order, struct lath
                    json_t **ret_body, struct lathe_error *err)
 {
     struct lathe_flow *flow = run->flow;
-    struct lathe_flow_meter meter = {flow, run->claim->job_id, run->claim->unit};
+    struct lathe_flow_meter meter = {flow, run->claim->job_id, run->claim->unit, LATHE_TASK_CHUNK,
+                                     0};
     struct lathe_error why = {0};
     enum lathe_hw_verdict verdict = LATHE_HW_UNTRIED;
     int r = note_place(run, place) < 0 ? lathe_error_nomem(&why) : prepare(order, place, &why);

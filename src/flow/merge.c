@@ -22,6 +22,7 @@ struct merge {
     json_t *audio; /* body of its result, or NULL */
     char *audio_path;
     json_t *reports[LATHE_RENDITIONS_MAX];
+    json_t *summary;
     char *keys[LATHE_RENDITIONS_MAX];
     atomic_int next; /* rendition to be taken by a thread */
     pthread_mutex_t lock;
@@ -36,6 +37,7 @@ static void merge_finish(struct merge *m)
     free(m->odd);
     free(m->chunks);
     json_decref(m->audio);
+    json_decref(m->summary);
     free(m->audio_path);
     for (int i = 0; i < LATHE_RENDITIONS_MAX; i++) {
         json_decref(m->reports[i]);
@@ -188,7 +190,7 @@ static int merge_rendition(struct merge *m, int rendition, struct lathe_error *e
         lathe_format("%s/merged-%d.%llu.mp4", m->fj.dir, rendition, (unsigned long long)m->fence);
     order.audio_path = m->audio_path ? strdup(m->audio_path) : NULL;
     order.audio_report = m->audio_path ? json_deep_copy(m->audio) : NULL;
-    struct lathe_flow_meter meter = {m->flow, m->fj.job.id, LATHE_UNIT_MERGE};
+    struct lathe_flow_meter meter = {m->flow, m->fj.job.id, LATHE_UNIT_MERGE, LATHE_TASK_MERGE, 0};
     int r = 0;
     if (!order.plan_path || !order.index_path || !order.source_path || !order.out_paths[0] ||
         (m->audio_path && (!order.audio_path || !order.audio_report)))
@@ -241,7 +243,7 @@ static int merge_all(struct merge *m, struct lathe_error *err)
     return m->why.code;
 }
 
-static int merge(struct merge *m, const struct lathe_done *done, size_t count, char **ret_summary,
+static int merge(struct merge *m, const struct lathe_done *done, size_t count,
                  struct lathe_error *err)
 {
     int r = read_manifest(m, done, count, err);
@@ -257,17 +259,17 @@ static int merge(struct merge *m, const struct lathe_done *done, size_t count, c
         r = merge_all(m, err);
     if (r < 0)
         return r;
-    json_t *summary = NULL;
-    if (lathe_flow_summary(&m->fj.plan, m->bodies, m->audio, m->reports, m->keys, &summary) < 0)
+    if (lathe_flow_summary(&m->fj.plan, m->bodies, m->audio, m->reports, m->keys, &m->summary) < 0)
         return lathe_error_nomem(err);
-    *ret_summary = json_dumps(summary, JSON_COMPACT);
-    json_decref(summary);
-    return *ret_summary ? 0 : lathe_error_nomem(err);
+    return 0;
 }
 
 /* The one commit, then what follows from it. */
-static int commit(struct merge *m, const char *summary, struct lathe_error *err)
+static int commit(struct merge *m, const struct lathe_flow_work *work, struct lathe_error *err)
 {
+    _cleanup_free_ char *summary = json_dumps(m->summary, JSON_COMPACT);
+    if (!summary)
+        return lathe_error_nomem(err);
     struct lathe_flow *flow = m->flow;
     const char *job_id = m->fj.job.id;
     enum lathe_verdict verdict = LATHE_DONE;
@@ -280,8 +282,10 @@ static int commit(struct merge *m, const char *summary, struct lathe_error *err)
     }
     if (r == 0)
         r = lathe_flow_publish(flow, job_id, err);
-    if (r == 0 && flow->sink.done)
-        flow->sink.done(flow->sink.opaque, job_id, LATHE_UNIT_MERGE);
+    if (r == 0) {
+        lathe_flow_count_job(&m->fj, m->summary);
+        lathe_flow_done(flow, work, m->summary);
+    }
     return r;
 }
 
@@ -290,30 +294,31 @@ static int merge_granted(struct lathe_flow *flow, const char *job_id, uint64_t f
 {
     if (lathe_leases_add(flow->leases, job_id, LATHE_UNIT_MERGE, fence) < 0)
         return lathe_error_nomem(err);
-    if (flow->sink.started)
-        flow->sink.started(flow->sink.opaque, job_id, LATHE_UNIT_MERGE);
+    struct lathe_flow_work work = {
+        .job_id = job_id, .unit = LATHE_UNIT_MERGE, .task = LATHE_TASK_MERGE};
+    lathe_flow_begin(flow, &work);
     struct merge m = {.flow = flow, .fence = fence};
     pthread_mutex_init(&m.lock, NULL);
-    _cleanup_free_ char *summary = NULL;
     struct lathe_error why = {0};
     int r = lathe_flow_job_load(flow, job_id, fence, true, &m.fj, &why);
     bool loaded = r == 0;
     if (r == 0)
-        r = merge(&m, done, count, &summary, &why);
+        r = merge(&m, done, count, &why);
     if (r < 0 && m.n_odd > 0) {
-        r = lathe_flow_reopen(flow, &m.fj.job, fence, m.odd, m.n_odd, &why, err);
+        r = lathe_flow_reopen(flow, &m.fj.job, &work, fence, m.odd, m.n_odd, &why, err);
     } else if (r < 0 && !loaded) {
-        r = lathe_flow_attempt_failed(flow, job_id, LATHE_UNIT_MERGE, fence, &why, err);
+        r = lathe_flow_attempt_failed(flow, &work, fence, &why, err);
     } else if (r < 0 && m.cannot_be_cut) {
-        r = lathe_flow_replan(flow, job_id, fence, &why, err);
+        r = lathe_flow_replan(flow, &work, fence, &why, err);
     } else if (r < 0) {
-        r = lathe_flow_merge_failed(flow, &m.fj, fence, done, count, &why, err);
+        r = lathe_flow_merge_failed(flow, &m.fj, &work, fence, done, count, &why, err);
     } else {
-        r = commit(&m, summary, err);
+        r = commit(&m, &work, err);
         if (r == 0)
             r = lathe_remove_tree(m.fj.dir, err);
     }
     lathe_leases_remove(flow->leases, job_id, LATHE_UNIT_MERGE, fence);
+    lathe_flow_leave(&work);
     merge_finish(&m);
     return r < 0 ? r : 1;
 }

@@ -20,7 +20,7 @@ int lathe_flow_pilot(struct lathe_flow *flow, struct lathe_flow_job *fj,
     for (int i = 0; i < fj->plan.n_renditions; i++)
         order.rates[i].quality = fj->plan.renditions[i].pilot_quality;
     json_t *body = NULL;
-    struct lathe_flow_meter meter = {flow, claim->job_id, claim->unit};
+    struct lathe_flow_meter meter = {flow, claim->job_id, claim->unit, LATHE_TASK_PILOT, 0};
     int r = order.source_path && order.plan_path && order.index_path ? 0 : lathe_error_nomem(err);
     if (r == 0)
         r = lathe_pool_run(flow->pool, &order, lathe_flow_meter_tick, &meter, flow->cancel, &body,

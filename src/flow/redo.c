@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "flow.h"
+#include "lathe/metrics.h"
 
 /* Whether the error names one of the result's objects. Their names hold the fence, so that nothing
  * else is called like them, and are the same for every rendition of a chunk. */
@@ -42,7 +43,8 @@ static size_t find_unusable(struct lathe_flow *flow, const struct lathe_plan *pl
     return n;
 }
 
-int lathe_flow_reopen(struct lathe_flow *flow, const struct lathe_job *job, uint64_t merge_fence,
+int lathe_flow_reopen(struct lathe_flow *flow, const struct lathe_job *job,
+                      const struct lathe_flow_work *work, uint64_t merge_fence,
                       const struct lathe_done **list, size_t count, const struct lathe_error *why,
                       struct lathe_error *err)
 {
@@ -57,11 +59,12 @@ int lathe_flow_reopen(struct lathe_flow *flow, const struct lathe_job *job, uint
     free(units);
     if (r < 0)
         return r;
-    lathe_flow_tell_failure(flow, job->id, LATHE_UNIT_MERGE, why, verdict);
+    lathe_flow_tell_failure(flow, work, why, verdict);
     for (size_t i = 0; r == 0 && verdict == LATHE_RETRY && i < count; i++) {
         json_t *body = json_loads(list[i]->result, 0, NULL);
         lathe_flow_remove_objects(flow, body);
         json_decref(body);
+        lathe_metrics_add(LATHE_METRIC_TASKS_REOPENED, NULL, 1);
         if (flow->sink.reopened)
             flow->sink.reopened(flow->sink.opaque, job->id, list[i]->unit);
         r = lathe_flow_ring_unit(flow, job, &list[i]->what, list[i]->unit, err);
@@ -70,7 +73,8 @@ int lathe_flow_reopen(struct lathe_flow *flow, const struct lathe_job *job, uint
 }
 
 int lathe_flow_merge_failed(struct lathe_flow *flow, const struct lathe_flow_job *fj,
-                            uint64_t merge_fence, const struct lathe_done *done, size_t count,
+                            const struct lathe_flow_work *work, uint64_t merge_fence,
+                            const struct lathe_done *done, size_t count,
                             const struct lathe_error *why, struct lathe_error *err)
 {
     size_t n = 0;
@@ -80,22 +84,21 @@ int lathe_flow_merge_failed(struct lathe_flow *flow, const struct lathe_flow_job
         if (list)
             n = find_unusable(flow, &fj->plan, done, count, why, list);
     }
-    int r = n > 0 ? lathe_flow_reopen(flow, &fj->job, merge_fence, list, n, why, err)
-                  : lathe_flow_attempt_failed(flow, fj->job.id, LATHE_UNIT_MERGE, merge_fence, why,
-                                              err);
+    int r = n > 0 ? lathe_flow_reopen(flow, &fj->job, work, merge_fence, list, n, why, err)
+                  : lathe_flow_attempt_failed(flow, work, merge_fence, why, err);
     free(list);
     return r;
 }
 
 /* The split finds the reason in the state and makes the other plan from it. */
-int lathe_flow_replan(struct lathe_flow *flow, const char *job_id, uint64_t merge_fence,
-                      const struct lathe_error *why, struct lathe_error *err)
+int lathe_flow_replan(struct lathe_flow *flow, const struct lathe_flow_work *work,
+                      uint64_t merge_fence, const struct lathe_error *why, struct lathe_error *err)
 {
     enum lathe_verdict verdict;
-    int r = lathe_state_replan(flow->state, job_id, merge_fence, why->what, &verdict, err);
+    int r = lathe_state_replan(flow->state, work->job_id, merge_fence, why->what, &verdict, err);
     if (r < 0)
         return r;
     if (verdict != LATHE_RETRY) /* else the plan's own warning says it */
-        lathe_flow_tell_failure(flow, job_id, LATHE_UNIT_MERGE, why, verdict);
-    return verdict == LATHE_RETRY ? lathe_flow_ring_job(flow, job_id, err) : 0;
+        lathe_flow_tell_failure(flow, work, why, verdict);
+    return verdict == LATHE_RETRY ? lathe_flow_ring_job(flow, work->job_id, err) : 0;
 }

@@ -42,7 +42,7 @@ static int make_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_
         lathe_job_init(order.job);
         r = lathe_job_from_json(job_json, order.job, err);
     }
-    struct lathe_flow_meter meter = {flow, fj->job.id, LATHE_UNIT_SPLIT};
+    struct lathe_flow_meter meter = {flow, fj->job.id, LATHE_UNIT_SPLIT, LATHE_TASK_SPLIT, 0};
     if (r == 0)
         r = lathe_pool_run(flow->pool, &order, lathe_flow_meter_tick, &meter, flow->cancel, &body,
                            NULL, err);
@@ -195,6 +195,8 @@ static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
     int r = lathe_flow_job_load(flow, job_id, fence, false, &fj, err);
     if (r < 0)
         return r;
+    if (!fj.replan)
+        lathe_flow_count_wait(&fj);
     r = prepare_plan(flow, &fj, fence, err);
     lathe_flow_job_finish(&fj);
     if (r == 0)
@@ -236,17 +238,20 @@ static int claim_and_split(struct lathe_flow *flow, const char *job_id, bool *re
         return 0;
     if (lathe_leases_add(flow->leases, job_id, LATHE_UNIT_SPLIT, fence) < 0)
         return lathe_error_nomem(err);
-    if (flow->sink.started)
-        flow->sink.started(flow->sink.opaque, job_id, LATHE_UNIT_SPLIT);
+    struct lathe_flow_work work = {
+        .job_id = job_id, .unit = LATHE_UNIT_SPLIT, .task = LATHE_TASK_SPLIT};
+    lathe_flow_begin(flow, &work);
     struct lathe_error why = {0};
     r = split(flow, job_id, fence, &why);
     lathe_leases_remove(flow->leases, job_id, LATHE_UNIT_SPLIT, fence);
     *ret_again = r == SPLIT_AGAIN;
-    if (r == 0 && flow->sink.done)
-        flow->sink.done(flow->sink.opaque, job_id, LATHE_UNIT_SPLIT);
-    if (r >= 0 || r == -ESTALE) /* somebody else holds the split now */
-        return 1;
-    r = lathe_flow_attempt_failed(flow, job_id, LATHE_UNIT_SPLIT, fence, &why, err);
+    if (r == 0)
+        lathe_flow_done(flow, &work, NULL);
+    else if (r < 0 && r != -ESTALE) /* that: somebody else holds the split now */
+        r = lathe_flow_attempt_failed(flow, &work, fence, &why, err);
+    else
+        r = 0;
+    lathe_flow_leave(&work);
     return r < 0 ? r : 1;
 }
 

@@ -35,8 +35,8 @@ void lathe_flow_remove_objects(struct lathe_flow *flow, const json_t *result)
         (void)lathe_store_remove(flow->store, json_string_value(key), NULL); /* swept later */
 }
 
-static int complete(struct lathe_flow *flow, const struct lathe_claim *claim, json_t *result,
-                    struct lathe_error *err)
+static int complete(struct lathe_flow *flow, const struct lathe_claim *claim,
+                    const struct lathe_flow_work *what, json_t *result, struct lathe_error *err)
 {
     if (json_object_set_new(result, "attempt", json_integer(claim->attempt)) < 0)
         return lathe_error_nomem(err);
@@ -50,18 +50,14 @@ static int complete(struct lathe_flow *flow, const struct lathe_claim *claim, js
         lathe_flow_remove_objects(flow, result);
         return 0;
     }
-    if (r == 0 && flow->sink.done)
-        flow->sink.done(flow->sink.opaque, claim->job_id, claim->unit);
+    if (r == 0)
+        lathe_flow_done(flow, what, result);
     return r;
 }
 
-int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
-                    struct lathe_error *err)
+static int run_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
+                    const struct lathe_flow_work *what, struct lathe_error *err)
 {
-    if (lathe_leases_add(flow->leases, claim->job_id, claim->unit, claim->fence) < 0)
-        return lathe_error_nomem(err);
-    if (flow->sink.started)
-        flow->sink.started(flow->sink.opaque, claim->job_id, claim->unit);
     struct lathe_error why = {0};
     struct lathe_flow_job fj;
     json_t *result = NULL;
@@ -72,13 +68,32 @@ int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
     }
     if (r < 0) {
         lathe_leases_remove(flow->leases, claim->job_id, claim->unit, claim->fence);
-        r = lathe_flow_attempt_failed(flow, claim->job_id, claim->unit, claim->fence, &why, err);
+        r = lathe_flow_attempt_failed(flow, what, claim->fence, &why, err);
         return r < 0 ? r : LATHE_FLOW_OPEN;
     }
-    r = complete(flow, claim, result, err);
+    r = complete(flow, claim, what, result, err);
     json_decref(result);
     lathe_leases_remove(flow->leases, claim->job_id, claim->unit, claim->fence);
+    return r;
+}
+
+int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
+                    struct lathe_error *err)
+{
+    static const enum lathe_task tasks[] = {[LATHE_UNIT_PILOT] = LATHE_TASK_PILOT,
+                                            [LATHE_UNIT_AUDIO] = LATHE_TASK_AUDIO,
+                                            [LATHE_UNIT_CHUNK] = LATHE_TASK_CHUNK};
+    struct lathe_flow_work what = {.job_id = claim->job_id,
+                                   .unit = claim->unit,
+                                   .task = tasks[claim->what.kind],
+                                   .index = claim->what.index,
+                                   .attempt = claim->attempt};
+    if (lathe_leases_add(flow->leases, claim->job_id, claim->unit, claim->fence) < 0)
+        return lathe_error_nomem(err);
+    lathe_flow_begin(flow, &what);
+    int r = run_unit(flow, claim, &what, err);
+    lathe_flow_leave(&what);
     if (r == 0)
         r = lathe_flow_merge(flow, claim->job_id, err);
-    return r < 0 ? r : 1;
+    return r < 0 || r == LATHE_FLOW_OPEN ? r : 1;
 }

@@ -12,6 +12,7 @@
 
 #include "hardware.h"
 #include "lathe/base.h"
+#include "lathe/metrics.h"
 
 #define LOOK_MS 100  /* how soon a cancel or a passed quarantine is seen by who waits */
 #define BUSY_LIMIT 5 /* tries of a chunk on devices that are busy */
@@ -79,6 +80,7 @@ void lathe_placement_set_hardware(struct lathe_placement *p, const struct lathe_
 {
     pthread_mutex_lock(&p->lock);
     p->n_devices = hardware ? hardware->n_devices : 0;
+    p->probed_wall_us = hardware ? hardware->probed_wall_us : 0;
     for (unsigned i = 0; i < p->n_devices; i++) {
         p->devices[i] = hardware->devices[i];
         p->use[i] = (struct lathe_placement_use){.lanes = lanes_of(p, &p->devices[i])};
@@ -196,6 +198,10 @@ static void note_failure(struct lathe_placement *p, struct lathe_attempts *attem
 {
     struct lathe_placement_use *use = &p->use[place->device];
     unsigned *failed = &attempts->failed[place->device];
+    char name[LATHE_DEVICE_NAME_MAX];
+    lathe_placement_device_name(&p->devices[place->device], name, sizeof name);
+    lathe_metrics_add(LATHE_METRIC_DEVICE_FAILURES,
+                      LATHE_LABELS(name, lathe_hw_verdict_name(verdict)), 1);
     snprintf(attempts->reason, sizeof attempts->reason, "%.220s", reason);
     if (verdict == LATHE_HW_BUSY) {
         lathe_health_busy(&use->health, use->active, reason, now_us(p));

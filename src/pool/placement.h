@@ -11,6 +11,7 @@
 #include "lathe/placement.h"
 
 #define LATHE_LANES_PER_ENGINE 2
+#define LATHE_DEVICE_NAME_MAX 144
 #define LATHE_BESIDE_CHUNKS 4 /* left for each lane, before software takes one beside them */
 
 struct lathe_placement_use {
@@ -30,6 +31,7 @@ struct lathe_placement {
     struct lathe_placement_use use[LATHE_HW_DEVICES_MAX];
     unsigned n_devices;
     unsigned software_active;
+    int64_t probed_wall_us; /* 0 = never */
     bool misbehaved;
     char settled_job[LATHE_ID_MAX + 1];
     enum lathe_encoder settled;
@@ -41,5 +43,9 @@ enum lathe_placement_answer { LATHE_PLACE_FOUND, LATHE_PLACE_WAIT, LATHE_PLACE_N
 enum lathe_placement_answer lathe_placement_choose(struct lathe_placement *p,
                                                    const struct lathe_attempts *attempts,
                                                    int64_t now_us, struct lathe_place *ret);
+
+/* --- placement_metrics.c --- */
+/* "nvenc:0", "vaapi:/dev/dri/renderD128": how metrics call a device. */
+void lathe_placement_device_name(const struct lathe_hw_device *device, char *ret, size_t size);
 
 #endif

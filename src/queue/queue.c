@@ -10,6 +10,7 @@
 
 #include "drivers.h"
 #include "lathe/base.h"
+#include "lathe/metrics.h"
 
 #define BODY_MAX_BYTES (1u << 20)
 
@@ -46,6 +47,15 @@ void lathe_message_clear(struct lathe_message *message)
     free(message->body);
     *message = (struct lathe_message){0};
 }
+
+/* A driver's call, counted and timed. */
+#define CALL(op, ...)                                                                              \
+    ({                                                                                             \
+        int64_t began_us = lathe_clock_monotonic_us();                                             \
+        int call_result = queue->driver->op(queue->priv, __VA_ARGS__);                             \
+        lathe_metrics_request(queue->driver->name, #op, began_us, call_result, err);               \
+        call_result;                                                                               \
+    })
 
 int lathe_queue_open(const char *driver, const char *location, struct lathe_queue **ret,
                      struct lathe_error *err)
@@ -100,7 +110,7 @@ int lathe_queue_publish(struct lathe_queue *queue, enum lathe_topic topic, const
         return bad_argument(err, "a message needs a key of its job");
     if (!body || strlen(body) > BODY_MAX_BYTES)
         return bad_argument(err, "a message needs a body of at most 1 MiB");
-    return queue->driver->publish(queue->priv, topic, key, body, err);
+    return CALL(publish, topic, key, body, err);
 }
 
 int lathe_queue_take(struct lathe_queue *queue, enum lathe_topic topic, int timeout_ms,
@@ -112,8 +122,7 @@ int lathe_queue_take(struct lathe_queue *queue, enum lathe_topic topic, int time
     if (lathe_cancel_is_triggered(cancel))
         return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "stopped on request");
     struct lathe_message message = {.topic = topic};
-    int r = queue->driver->take(queue->priv, topic, timeout_ms > 0 ? timeout_ms : 0, &message,
-                                cancel, err);
+    int r = CALL(take, topic, timeout_ms > 0 ? timeout_ms : 0, &message, cancel, err);
     if (r == 1)
         *ret = message;
     else
@@ -126,7 +135,7 @@ int lathe_queue_done(struct lathe_queue *queue, const struct lathe_message *mess
 {
     if (!message || !topic_is_known(message->topic))
         return bad_argument(err, "unknown topic");
-    return queue->driver->done(queue->priv, message->topic, message->receipt, err);
+    return CALL(done, message->topic, message->receipt, err);
 }
 
 int lathe_queue_release(struct lathe_queue *queue, const struct lathe_message *message,
@@ -136,6 +145,5 @@ int lathe_queue_release(struct lathe_queue *queue, const struct lathe_message *m
         return bad_argument(err, "unknown topic");
     if (!queue->driver->release)
         return 0;
-    return queue->driver->release(queue->priv, message->topic, message->receipt,
-                                  delay_ms > 0 ? delay_ms : 0, err);
+    return CALL(release, message->topic, message->receipt, delay_ms > 0 ? delay_ms : 0, err);
 }

@@ -12,6 +12,7 @@
 
 #include "drivers.h"
 #include "lathe/base.h"
+#include "lathe/metrics.h"
 
 #define TEXT_MAX_BYTES (16u << 20) /* of a record or result */
 #define OWNER_MAX_BYTES 256
@@ -57,6 +58,15 @@ void lathe_done_free(struct lathe_done *list, size_t count)
         free(list[i].result);
     free(list);
 }
+
+/* A driver's call, counted and timed. */
+#define CALL(op, ...)                                                                              \
+    ({                                                                                             \
+        int64_t began_us = lathe_clock_monotonic_us();                                             \
+        int call_result = st->driver->op(st->priv, __VA_ARGS__);                                   \
+        lathe_metrics_request(st->driver->name, #op, began_us, call_result, err);                  \
+        call_result;                                                                               \
+    })
 
 int lathe_state_open(const char *driver, const char *location, struct lathe_state **ret,
                      struct lathe_error *err)
@@ -137,7 +147,7 @@ int lathe_state_create(struct lathe_state *st, const char *job_id, int priority,
 {
     if (check_id(job_id, err) < 0 || check_text(record, err) < 0)
         return -EINVAL;
-    return st->driver->create(st->priv, job_id, priority, record, err);
+    return CALL(create, job_id, priority, record, err);
 }
 
 int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const char *owner,
@@ -149,8 +159,7 @@ int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const ch
     enum lathe_verdict verdict = LATHE_GONE;
     uint64_t fence = 0;
     int wait_ms = 0;
-    int r =
-        st->driver->claim_split(st->priv, job_id, owner, ttl_ms, &verdict, &fence, &wait_ms, err);
+    int r = CALL(claim_split, job_id, owner, ttl_ms, &verdict, &fence, &wait_ms, err);
     if (r < 0)
         return r;
     *ret = verdict;
@@ -188,7 +197,7 @@ int lathe_state_set_units(struct lathe_state *st, const char *job_id, uint64_t f
     if (check_id(job_id, err) < 0 || check_units(units, count, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
-    int r = st->driver->set_units(st->priv, job_id, fence, units, count, &verdict, err);
+    int r = CALL(set_units, job_id, fence, units, count, &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -226,8 +235,7 @@ int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit,
     enum lathe_verdict verdict = LATHE_GONE;
     struct lathe_claim claim = {0};
     int wait_ms = 0;
-    int r =
-        st->driver->claim(st->priv, job_id, unit, owner, ttl_ms, &verdict, &claim, &wait_ms, err);
+    int r = CALL(claim, job_id, unit, owner, ttl_ms, &verdict, &claim, &wait_ms, err);
     if (r < 0)
         return r;
     *ret = verdict;
@@ -246,7 +254,7 @@ int lathe_state_claim_next(struct lathe_state *st, const char *job_id, const cha
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_WAIT;
     struct lathe_claim claim = {0};
-    int r = st->driver->claim_next(st->priv, job_id, owner, ttl_ms, &verdict, &claim, err);
+    int r = CALL(claim_next, job_id, owner, ttl_ms, &verdict, &claim, err);
     if (r < 0)
         return r;
     *ret = verdict;
@@ -263,7 +271,7 @@ int lathe_state_renew(struct lathe_state *st, const char *job_id, uint32_t unit,
     if (!is_leasable(unit) || ttl_ms <= 0)
         return bad_argument(err, "no such lease");
     enum lathe_verdict verdict = LATHE_GONE;
-    int r = st->driver->renew(st->priv, job_id, unit, fence, ttl_ms, &verdict, err);
+    int r = CALL(renew, job_id, unit, fence, ttl_ms, &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -277,7 +285,7 @@ int lathe_state_complete(struct lathe_state *st, const char *job_id, uint32_t un
     if (!is_unit(unit))
         return bad_argument(err, "no such unit");
     enum lathe_verdict verdict = LATHE_GONE;
-    int r = st->driver->complete(st->priv, job_id, unit, fence, result, &verdict, err);
+    int r = CALL(complete, job_id, unit, fence, result, &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -292,9 +300,8 @@ int lathe_state_attempt_failed(struct lathe_state *st, const char *job_id, uint3
     if (!is_leasable(unit))
         return bad_argument(err, "no such unit");
     enum lathe_verdict verdict = LATHE_GONE;
-    int r =
-        st->driver->attempt_failed(st->priv, job_id, unit, fence, permanent,
-                                   reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
+    int r = CALL(attempt_failed, job_id, unit, fence, permanent,
+                 reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -307,7 +314,7 @@ int lathe_state_release(struct lathe_state *st, const char *job_id, uint32_t uni
         return -EINVAL;
     if (!is_leasable(unit))
         return bad_argument(err, "no such lease");
-    return st->driver->release(st->priv, job_id, unit, fence, err);
+    return CALL(release, job_id, unit, fence, err);
 }
 
 int lathe_state_merge_claim(struct lathe_state *st, const char *job_id, const char *owner,
@@ -322,8 +329,8 @@ int lathe_state_merge_claim(struct lathe_state *st, const char *job_id, const ch
     struct lathe_done *done = NULL;
     size_t count = 0;
     int wait_ms = 0;
-    int r = st->driver->merge_claim(st->priv, job_id, owner, ttl_ms, &verdict, &fence, &done,
-                                    &count, &wait_ms, err);
+    int r =
+        CALL(merge_claim, job_id, owner, ttl_ms, &verdict, &fence, &done, &count, &wait_ms, err);
     if (r < 0) {
         lathe_done_free(done, count);
         return r;
@@ -343,7 +350,7 @@ int lathe_state_merge_commit(struct lathe_state *st, const char *job_id, uint64_
     if (check_id(job_id, err) < 0 || check_text(result, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
-    int r = st->driver->merge_commit(st->priv, job_id, fence, result, &verdict, err);
+    int r = CALL(merge_commit, job_id, fence, result, &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -356,8 +363,8 @@ int lathe_state_reopen(struct lathe_state *st, const char *job_id, uint64_t fenc
     if (check_id(job_id, err) < 0 || check_list(units, count, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
-    int r = st->driver->reopen(st->priv, job_id, fence, units, count,
-                               reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
+    int r = CALL(reopen, job_id, fence, units, count, reason && *reason ? reason : REASON_WHEN_NONE,
+                 &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -369,8 +376,8 @@ int lathe_state_replan(struct lathe_state *st, const char *job_id, uint64_t fenc
     if (check_id(job_id, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
-    int r = st->driver->replan(st->priv, job_id, fence,
-                               reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
+    int r =
+        CALL(replan, job_id, fence, reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -384,8 +391,8 @@ int lathe_state_finish(struct lathe_state *st, const char *job_id, enum lathe_jo
     if (status != LATHE_JOB_FAILED && status != LATHE_JOB_CANCELLED)
         return bad_argument(err, "a job is finished as failed or cancelled");
     enum lathe_verdict verdict = LATHE_GONE;
-    int r = st->driver->finish(st->priv, job_id, status,
-                               reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
+    int r =
+        CALL(finish, job_id, status, reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -399,7 +406,7 @@ int lathe_state_retry(struct lathe_state *st, const char *job_id, uint32_t seen_
     if (seen_epoch >= INT32_MAX) /* a fence fits a signed 64-bit column */
         return bad_argument(err, "no such epoch");
     enum lathe_verdict verdict = LATHE_GONE;
-    int r = st->driver->retry(st->priv, job_id, seen_epoch, keep_results, &verdict, err);
+    int r = CALL(retry, job_id, seen_epoch, keep_results, &verdict, err);
     if (r == 0)
         *ret = verdict;
     return r;
@@ -414,7 +421,7 @@ int lathe_state_results(struct lathe_state *st, const char *job_id, uint32_t fir
         return bad_argument(err, "no such range of units");
     struct lathe_done *done = NULL;
     size_t count = 0;
-    int r = st->driver->results(st->priv, job_id, first, end, &done, &count, err);
+    int r = CALL(results, job_id, first, end, &done, &count, err);
     if (r < 0) {
         lathe_done_free(done, count);
         return r;
@@ -430,7 +437,7 @@ int lathe_state_get(struct lathe_state *st, const char *job_id, struct lathe_job
     if (check_id(job_id, err) < 0)
         return -EINVAL;
     struct lathe_job_view view = {0};
-    int r = st->driver->get(st->priv, job_id, &view, err);
+    int r = CALL(get, job_id, &view, err);
     if (r < 0)
         lathe_job_view_clear(&view);
     else
@@ -443,7 +450,7 @@ int lathe_state_list_open(struct lathe_state *st, char ***ret_ids, size_t *ret_c
 {
     char **ids = NULL;
     size_t count = 0;
-    int r = st->driver->list_open(st->priv, &ids, &count, err);
+    int r = CALL(list_open, &ids, &count, err);
     if (r < 0) {
         for (size_t i = 0; i < count; i++)
             free(ids[i]);
@@ -459,5 +466,5 @@ int lathe_state_remove(struct lathe_state *st, const char *job_id, struct lathe_
 {
     if (check_id(job_id, err) < 0)
         return -EINVAL;
-    return st->driver->remove(st->priv, job_id, err);
+    return CALL(remove, job_id, err);
 }

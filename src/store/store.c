@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "drivers.h"
 #include "lathe/base.h"
+#include "lathe/metrics.h"
 
 static const struct lathe_store_driver *const drivers[] = {
     &lathe_store_dir,
@@ -20,6 +22,15 @@ struct lathe_store {
     const struct lathe_store_driver *driver;
     max_align_t priv[];
 };
+
+/* A driver's call, counted and timed. */
+#define CALL(op, ...)                                                                              \
+    ({                                                                                             \
+        int64_t began_us = lathe_clock_monotonic_us();                                             \
+        int call_result = store->driver->op(store->priv, __VA_ARGS__);                             \
+        lathe_metrics_request(store->driver->name, #op, began_us, call_result, err);               \
+        call_result;                                                                               \
+    })
 
 int lathe_store_open(const char *driver, const char *location, struct lathe_store **ret,
                      struct lathe_error *err)
@@ -120,7 +131,12 @@ int lathe_store_put(struct lathe_store *store, const char *key, const char *path
                                "the hash given for %s is not a SHA-256 in lower-case hex", key);
     if (lathe_cancel_is_triggered(cancel))
         return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "stopped on request");
-    return store->driver->put(store->priv, key, path, meta, flags, cancel, err);
+    struct stat file = {0};
+    (void)stat(path, &file); /* before it is moved; whether it can be read is the driver's to say */
+    r = CALL(put, key, path, meta, flags, cancel, err);
+    if (r == 0)
+        lathe_metrics_add(LATHE_METRIC_STORE_WRITTEN, NULL, (double)file.st_size);
+    return r;
 }
 
 int lathe_store_get(struct lathe_store *store, const char *key, const char *path,
@@ -131,7 +147,11 @@ int lathe_store_get(struct lathe_store *store, const char *key, const char *path
         return r;
     if (lathe_cancel_is_triggered(cancel))
         return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "stopped on request");
-    return store->driver->get(store->priv, key, path, cancel, err);
+    r = CALL(get, key, path, cancel, err);
+    struct stat file;
+    if (r == 0 && stat(path, &file) == 0)
+        lathe_metrics_add(LATHE_METRIC_STORE_READ, NULL, (double)file.st_size);
+    return r;
 }
 
 int lathe_store_stat(struct lathe_store *store, const char *key, struct lathe_store_meta *ret,
@@ -141,7 +161,7 @@ int lathe_store_stat(struct lathe_store *store, const char *key, struct lathe_st
     if (r < 0)
         return r;
     struct lathe_store_meta meta = {0};
-    r = store->driver->stat(store->priv, key, &meta, err);
+    r = CALL(stat, key, &meta, err);
     if (r == 0)
         *ret = meta;
     return r;
@@ -152,13 +172,13 @@ int lathe_store_list(struct lathe_store *store, const char *prefix,
                      struct lathe_error *err)
 {
     int r = check_prefix(prefix, err);
-    return r < 0 ? r : store->driver->list(store->priv, prefix, each, opaque, err);
+    return r < 0 ? r : CALL(list, prefix, each, opaque, err);
 }
 
 int lathe_store_remove(struct lathe_store *store, const char *key, struct lathe_error *err)
 {
     int r = check_key(key, err);
-    return r < 0 ? r : store->driver->remove(store->priv, key, err);
+    return r < 0 ? r : CALL(remove, key, err);
 }
 
 int lathe_store_local_path(struct lathe_store *store, const char *key, char **ret_path,
@@ -170,7 +190,7 @@ int lathe_store_local_path(struct lathe_store *store, const char *key, char **re
     if (!store->driver->local_path)
         return lathe_error_set(err, -EOPNOTSUPP, LATHE_FAULT_INPUT,
                                "objects of this store cannot be read in place");
-    return store->driver->local_path(store->priv, key, ret_path, err);
+    return CALL(local_path, key, ret_path, err);
 }
 
 int lathe_store_presign(struct lathe_store *store, const char *key, bool is_write,
@@ -185,7 +205,7 @@ int lathe_store_presign(struct lathe_store *store, const char *key, bool is_writ
     if (!store->driver->presign)
         return lathe_error_set(err, -EOPNOTSUPP, LATHE_FAULT_INPUT,
                                "objects of this store have no URL");
-    return store->driver->presign(store->priv, key, is_write, expires_s, ret_url, err);
+    return CALL(presign, key, is_write, expires_s, ret_url, err);
 }
 
 struct key_list {
@@ -219,7 +239,7 @@ int lathe_store_remove_prefix(struct lathe_store *store, const char *prefix,
         lathe_error_nomem(err);
     for (size_t i = 0; i < list.count; i++) {
         if (r == 0)
-            r = store->driver->remove(store->priv, list.keys[i], err);
+            r = CALL(remove, list.keys[i], err);
         free(list.keys[i]);
     }
     free(list.keys);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Figures that nobody counts and somebody has to look up: the jobs that wait, the devices, the
+ * scratch folder. What takes a server or a walk is looked up by a thread of its own, so that a
+ * scrape never waits.
+ */
+#include <ftw.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/statvfs.h>
+
+#include "lathe/agent.h"
+#include "lathe/base.h"
+#include "lathe/metrics.h"
+
+#define LOOK_MS 15000
+#define JOBS_LOOKED_AT 1000 /* of open jobs, for their status and age */
+
+struct lathe_observer {
+    struct lathe_agent *agent;
+    struct lathe_cancel *stop;
+    pthread_t thread;
+};
+
+static void count_jobs(const struct lathe_flow *flow)
+{
+    char **ids = NULL;
+    size_t count = 0;
+    unsigned by_status[LATHE_JOB_CANCELLED + 1] = {0};
+    int64_t oldest_us = 0;
+    if (lathe_state_list_open(flow->state, &ids, &count, NULL) < 0)
+        return; /* the old figures stay; lathe_backend_up says why */
+    for (size_t i = 0; i < count; i++) {
+        struct lathe_job_view view = {0};
+        if (i >= JOBS_LOOKED_AT) {
+            by_status[LATHE_JOB_QUEUED]++; /* far down the list: hardly anything else */
+        } else if (lathe_state_get(flow->state, ids[i], &view, NULL) == 0) {
+            by_status[view.status]++;
+            if (view.status == LATHE_JOB_QUEUED && (!oldest_us || view.created_us < oldest_us))
+                oldest_us = view.created_us;
+            lathe_job_view_clear(&view);
+        }
+        free(ids[i]);
+    }
+    free(ids);
+    for (int s = LATHE_JOB_QUEUED; s <= LATHE_JOB_MERGING; s++)
+        lathe_metrics_set(LATHE_METRIC_JOBS,
+                          LATHE_LABELS(lathe_job_status_name((enum lathe_job_status)s)),
+                          by_status[s]);
+    double age = oldest_us ? (double)(lathe_clock_wall_us() - oldest_us) / 1e6 : 0;
+    lathe_metrics_set(LATHE_METRIC_QUEUE_OLDEST_AGE, NULL, age > 0 ? age : 0);
+}
+
+static _Thread_local uint64_t walked_bytes;
+
+static int add_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)path;
+    (void)ftw;
+    if (type == FTW_F)
+        walked_bytes += (uint64_t)st->st_blocks * 512;
+    return 0;
+}
+
+static void measure_scratch(const char *folder)
+{
+    struct statvfs fs;
+    walked_bytes = 0;
+    if (nftw(folder, add_file, 16, FTW_PHYS) < 0 || statvfs(folder, &fs) < 0)
+        return;
+    lathe_metrics_set(LATHE_METRIC_SCRATCH_USED, NULL, (double)walked_bytes);
+    lathe_metrics_set(LATHE_METRIC_SCRATCH_LIMIT, NULL,
+                      (double)walked_bytes + (double)fs.f_bavail * (double)fs.f_frsize);
+}
+
+static void *look_around(void *opaque)
+{
+    struct lathe_observer *me = opaque;
+    struct pollfd stop = {.fd = lathe_cancel_fd(me->stop), .events = POLLIN};
+    do {
+        const struct lathe_flow *flow = lathe_agent_flow(me->agent);
+        count_jobs(flow);
+        measure_scratch(flow->scratch_dir);
+    } while (poll(&stop, 1, LOOK_MS) == 0);
+    return NULL;
+}
+
+/* A collector: what costs nothing. */
+static void collect(void *opaque)
+{
+    struct lathe_agent *agent = opaque;
+    const struct lathe_flow *flow = lathe_agent_flow(agent);
+    struct lathe_usage usage;
+    lathe_pool_usage(flow->pool, &usage);
+    lathe_metrics_set(LATHE_METRIC_SLOT_CPU, NULL, (double)(usage.user_us + usage.system_us) / 1e6);
+    unsigned stuck = 0;
+    for (int family = LATHE_ENCODER_AUTO; family < LATHE_ENCODER_SOFTWARE; family++)
+        stuck += lathe_pool_stuck_on(flow->pool, (enum lathe_encoder)family, NULL);
+    lathe_metrics_set(LATHE_METRIC_WORKER_SLOTS, NULL, lathe_agent_slots(agent));
+    lathe_metrics_set(LATHE_METRIC_WORKER_SLOTS_STUCK, NULL, stuck);
+    lathe_placement_collect(flow->placement);
+}
+
+int lathe_observer_start(struct lathe_agent *agent, struct lathe_observer **ret,
+                         struct lathe_error *err)
+{
+    struct lathe_observer *me = calloc(1, sizeof *me);
+    if (!me)
+        return lathe_error_nomem(err);
+    me->agent = agent;
+    int r = lathe_cancel_create(&me->stop);
+    if (r == 0)
+        r = lathe_metrics_add_collector(collect, agent);
+    if (r == 0 && (r = -pthread_create(&me->thread, NULL, look_around, me)) < 0)
+        lathe_metrics_remove_collector(collect, agent);
+    if (r < 0) {
+        lathe_cancel_destroy(me->stop);
+        free(me);
+        return lathe_error_set(err, r, LATHE_FAULT_RESOURCE, "figures cannot be looked up");
+    }
+    *ret = me;
+    return 0;
+}
+
+void lathe_observer_stop(struct lathe_observer *me)
+{
+    if (!me)
+        return;
+    lathe_metrics_remove_collector(collect, me->agent);
+    lathe_cancel_trigger(me->stop);
+    pthread_join(me->thread, NULL);
+    lathe_cancel_destroy(me->stop);
+    free(me);
+}

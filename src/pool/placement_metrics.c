@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The devices as Prometheus sees them.
+ */
+#include "placement.h"
+
+#include <stdio.h>
+
+#include "lathe/metrics.h"
+
+void lathe_placement_device_name(const struct lathe_hw_device *device, char *ret, size_t size)
+{
+    snprintf(ret, size, "%s:%s", lathe_encoder_name(device->family), device->path);
+}
+
+static void set_trials(const struct lathe_hw_device *device, const char *name)
+{
+    for (unsigned i = 0; i < device->n_trials; i++) {
+        const struct lathe_hw_trial *trial = &device->trials[i];
+        char bits[16];
+        snprintf(bits, sizeof bits, "%d", trial->bits);
+        if (trial->verdict != LATHE_HW_UNTRIED)
+            lathe_metrics_set(
+                LATHE_METRIC_DEVICE_TRIAL,
+                LATHE_LABELS(name, lathe_hw_kind_name(trial->kind), trial->codec, bits),
+                trial->verdict == LATHE_HW_WORKS);
+    }
+}
+
+void lathe_placement_collect(struct lathe_placement *p)
+{
+    static const enum lathe_metric filled[] = {LATHE_METRIC_DEVICE_INFO, LATHE_METRIC_DEVICE_USABLE,
+                                               LATHE_METRIC_DEVICE_TRIAL, LATHE_METRIC_DEVICE_LANES,
+                                               LATHE_METRIC_DEVICE_LANES_BUSY};
+    for (size_t i = 0; i < sizeof filled / sizeof filled[0]; i++)
+        lathe_metrics_clear(filled[i]);
+    pthread_mutex_lock(&p->lock);
+    if (p->probed_wall_us)
+        lathe_metrics_set(LATHE_METRIC_DEVICE_PROBED, NULL, (double)p->probed_wall_us / 1e6);
+    for (unsigned i = 0; i < p->n_devices; i++) {
+        const struct lathe_hw_device *d = &p->devices[i];
+        char name[LATHE_DEVICE_NAME_MAX];
+        lathe_placement_device_name(d, name, sizeof name);
+        const char *const labels[] = {name, d->id, d->name, d->driver};
+        lathe_metrics_set(LATHE_METRIC_DEVICE_INFO, labels, 1);
+        lathe_metrics_set(LATHE_METRIC_DEVICE_USABLE, labels, !p->use[i].health.until_us);
+        lathe_metrics_set(LATHE_METRIC_DEVICE_LANES, labels, p->use[i].lanes);
+        lathe_metrics_set(LATHE_METRIC_DEVICE_LANES_BUSY, labels, p->use[i].active);
+        set_trials(d, name);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
