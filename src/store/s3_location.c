@@ -95,7 +95,7 @@ static int set_option(struct s3 *s3, const char *name, const char *value, struct
                    : refuse(err, "style=%s is neither path nor virtual", value);
     }
     if (!strcmp(name, "part_mib")) {
-        unsigned mib;
+        unsigned mib = 0;
         int r = set_number(&mib, name, value, 5, 1024, err);
         if (r == 0)
             s3->part_bytes = (uint64_t)mib * MIB;
