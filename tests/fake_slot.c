@@ -462,8 +462,11 @@ static void serve(const struct lathe_order *order)
         _exit(4);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    (void)argv;
+    if (argc > 1)
+        return 2; /* no template: each order gets a process */
     if (getenv("LATHE_SLOT_FAKE") && strcmp(getenv("LATHE_SLOT_FAKE"), "deaf") == 0)
         for (;;) /* never reads its order */
             pause();

@@ -5,7 +5,10 @@
  * Guarantee: lathe_pool_run() returns within `stall_seconds` plus a few seconds of the slot's last
  * progress, whatever the slot does: crash, hang, stop, or send nonsense. It never waits for a
  * process that cannot be killed; such a child is counted as stuck and collected later.
- * Every order gets a fresh process, so nothing of one source can leak into the next.
+ * Every order gets a fresh process, so nothing of one source can leak into the next. With
+ * `many_orders` it is a copy of a slot that has only loaded its libraries (which costs more than a
+ * short order, measured), while there is one; this process then becomes the reaper of its orphans
+ * (PR_SET_CHILD_SUBREAPER), and must not wait for children that it does not know.
  * Threads: one pool may be shared; each caller of lathe_pool_run() blocks in it. A slot dies with
  * the thread that started it, so a caller must not be cancelled asynchronously.
  */
@@ -13,6 +16,7 @@
 #define LATHE_POOL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lathe/cancel.h"
@@ -26,6 +30,7 @@ struct lathe_pool;
 struct lathe_pool_options {
     const char *slot_path; /* NULL: lathe_pool_find_slot() */
     double stall_seconds;  /* 0: $LATHE_STALL_SECONDS, or the default */
+    bool many_orders;      /* worth a template that slots are copied from; see below */
 };
 
 /* What ended children used. */

@@ -22,6 +22,13 @@
 #include "lathe/plan.h"
 
 #define LATHE_SLOT_FD 3
+/*
+ * With this argument it takes no orders but is a template: LATHE_SLOT_FD is a socket of the kind
+ * SOCK_SEQPACKET. It says 0 (int32_t) when it is ready. Each message to it is one byte with two
+ * descriptors, a slot's socket and its stderr; the answer is the pid of a copy of itself that
+ * serves them as above and is an orphan already, or a negative errno. End of file means exit.
+ */
+#define LATHE_SLOT_TEMPLATE "--template"
 #define LATHE_SLOT_MESSAGE_MAX (64u << 20)
 
 enum lathe_verb {

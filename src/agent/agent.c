@@ -72,7 +72,7 @@ static int open_ports(struct lathe_agent *agent, const struct lathe_agent_option
                       struct lathe_error *err)
 {
     struct lathe_flow *flow = &agent->flow;
-    const struct lathe_pool_options pool = {.slot_path = o->slot_path};
+    const struct lathe_pool_options pool = {.slot_path = o->slot_path, .many_orders = true};
     const struct lathe_placement_options placement = {.slots = agent->slots};
     int r = lathe_pool_create(&pool, &flow->pool, err);
     if (r == 0)

@@ -16,6 +16,7 @@
 
 #include "lathe/base.h"
 #include "process.h"
+#include "template.h"
 
 #define TICK_MS 200         /* how often clocks and memory are looked at */
 #define EXIT_GRACE_MS 10000 /* for an orderly end after the report */
@@ -32,6 +33,7 @@ struct live {
 
 struct lathe_pool {
     char *slot_path;
+    struct lathe_template *template; /* NULL: none */
     int64_t stall_us;
     pthread_mutex_t lock;
     struct live *live;
@@ -74,6 +76,8 @@ int lathe_pool_create(const struct lathe_pool_options *options, struct lathe_poo
     }
     pool->stall_us = (int64_t)(stall_seconds(options) * 1e6);
     pthread_mutex_init(&pool->lock, NULL);
+    if (options && options->many_orders)
+        pool->template = lathe_template_create(pool->slot_path);
     *ret = pool;
     return 0;
 }
@@ -87,6 +91,7 @@ void lathe_pool_destroy(struct lathe_pool *pool)
         pool->live = gone->next;
         free(gone);
     }
+    lathe_template_destroy(pool->template);
     pthread_mutex_destroy(&pool->lock);
     free(pool->slot_path);
     free(pool);
@@ -121,17 +126,10 @@ static void sample_memory(struct lathe_pool *pool)
 static void add_usage(struct lathe_pool *pool, const struct rusage *usage,
                       struct lathe_usage *ret_usage)
 {
-    struct lathe_usage one = {
-        .user_us = (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec,
-        .system_us = (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec,
-        .max_rss_bytes = (uint64_t)usage->ru_maxrss * 1024,
-        .children = 1,
-    };
-    pool->usage.user_us += one.user_us;
-    pool->usage.system_us += one.system_us;
+    struct lathe_usage one = {.children = 1};
+    lathe_process_add_usage(&one, usage);
+    lathe_process_add_usage(&pool->usage, usage);
     pool->usage.children++;
-    if (one.max_rss_bytes > pool->usage.max_rss_bytes)
-        pool->usage.max_rss_bytes = one.max_rss_bytes;
     /* a child may have been too short-lived to be sampled */
     if (one.max_rss_bytes > pool->peak_bytes)
         pool->peak_bytes = one.max_rss_bytes;
@@ -379,7 +377,8 @@ int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
         return lathe_error_nomem(err);
     struct live *live = calloc(1, sizeof *live);
     struct lathe_process process;
-    int r = live ? lathe_process_start(&process, pool->slot_path, err) : lathe_error_nomem(err);
+    int r = live ? lathe_process_start(&process, pool->slot_path, pool->template, err)
+                 : lathe_error_nomem(err);
     if (r < 0) {
         json_decref(json);
         free(live);
@@ -417,6 +416,8 @@ int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
     }
     if (r == -ECONNABORTED)
         crashed(&process, &why);
+    if (!process.ended || WIFSIGNALED(process.status))
+        lathe_template_replace(pool->template);
     settle(pool, &process, live, usage);
     lathe_process_finish(&process);
 

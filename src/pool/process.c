@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "lathe/base.h"
+#include "template.h"
 
 extern char **environ;
 
@@ -84,11 +85,17 @@ static int move_up(int *fd)
     return 0;
 }
 
-static int spawn(const char *path, int socket_fd, int stderr_fd, pid_t *ret_pid)
+int lathe_process_spawn(const char *path, const char *argument, int *socket_fd, int *stderr_fd,
+                        pid_t *ret_pid)
 {
     _cleanup_free_ char **environment = slot_environment();
     if (!environment)
         return -ENOMEM;
+    int r = move_up(socket_fd);
+    if (r == 0)
+        r = move_up(stderr_fd);
+    if (r < 0)
+        return r;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     if (posix_spawn_file_actions_init(&actions) != 0)
@@ -100,12 +107,11 @@ static int spawn(const char *path, int socket_fd, int stderr_fd, pid_t *ret_pid)
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
-    char *const argv[] = {(char *)"lathe-slot", NULL};
-    int r;
+    char *const argv[] = {(char *)"lathe-slot", (char *)argument, NULL};
     if ((r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)) == 0 &&
-        (r = posix_spawn_file_actions_adddup2(&actions, stderr_fd, 1)) == 0 &&
-        (r = posix_spawn_file_actions_adddup2(&actions, stderr_fd, 2)) == 0 &&
-        (r = posix_spawn_file_actions_adddup2(&actions, socket_fd, LATHE_SLOT_FD)) == 0 &&
+        (r = posix_spawn_file_actions_adddup2(&actions, *stderr_fd, 1)) == 0 &&
+        (r = posix_spawn_file_actions_adddup2(&actions, *stderr_fd, 2)) == 0 &&
+        (r = posix_spawn_file_actions_adddup2(&actions, *socket_fd, LATHE_SLOT_FD)) == 0 &&
         (r = posix_spawn_file_actions_addclosefrom_np(&actions, LATHE_SLOT_FD + 1)) == 0 &&
         (r = posix_spawnattr_setpgroup(&attributes, 0)) == 0 &&
         (r = posix_spawnattr_setsigmask(&attributes, &none)) == 0 &&
@@ -118,20 +124,19 @@ static int spawn(const char *path, int socket_fd, int stderr_fd, pid_t *ret_pid)
     return -r;
 }
 
-int lathe_process_start(struct lathe_process *process, const char *path, struct lathe_error *err)
+/* A slot made anew, or (`template` not NULL) copied. */
+static int start(struct lathe_process *process, const char *path, struct lathe_template *template)
 {
     *process = (struct lathe_process){.pid = -1, .pidfd = -1, .stderr_fd = -1};
     process->channel.fd = -1;
-    int sockets[2] = {-1, -1}, pipes[2] = {-1, -1}, r;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0 ||
-        pipe2(pipes, O_CLOEXEC) < 0) {
-        r = -errno;
-    } else if ((r = move_up(&sockets[1])) == 0 && (r = move_up(&pipes[1])) == 0) {
-        if (fcntl(pipes[0], F_SETFL, O_NONBLOCK) < 0)
-            r = -errno;
-        else
-            r = spawn(path, sockets[1], pipes[1], &process->pid);
-    }
+    int sockets[2] = {-1, -1}, pipes[2] = {-1, -1};
+    int r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0 ||
+                    pipe2(pipes, O_CLOEXEC) < 0 || fcntl(pipes[0], F_SETFL, O_NONBLOCK) < 0
+                ? -errno
+                : 0;
+    if (r == 0)
+        r = template ? lathe_template_copy(template, sockets[1], pipes[1], &process->pid)
+                     : lathe_process_spawn(path, NULL, &sockets[1], &pipes[1], &process->pid);
     if (r == 0) {
         process->pidfd = pidfd_open(process->pid, 0);
         if (process->pidfd < 0) {
@@ -144,12 +149,24 @@ int lathe_process_start(struct lathe_process *process, const char *path, struct 
     for (size_t i = 0; i < LATHE_COUNT(mine); i++)
         if (mine[i] >= 0)
             close(mine[i]);
+    if (r == 0) {
+        process->channel.fd = sockets[0];
+        process->stderr_fd = pipes[0];
+    }
+    return r;
+}
+
+int lathe_process_start(struct lathe_process *process, const char *path,
+                        struct lathe_template *template, struct lathe_error *err)
+{
+    /* After a failure nobody knows who holds its socket: the new process gets another. */
+    if (template && start(process, path, template) == 0)
+        return 0;
+    int r = start(process, path, NULL);
     if (r < 0)
         return lathe_error_set(
             err, r, r == -ENOENT || r == -EACCES ? LATHE_FAULT_CONFIG : LATHE_FAULT_RESOURCE,
             "%s cannot be started: %s", path, strerror(-r));
-    process->channel.fd = sockets[0];
-    process->stderr_fd = pipes[0];
     return 0;
 }
 
@@ -235,4 +252,14 @@ void lathe_process_finish(struct lathe_process *process)
     if (process->pidfd >= 0)
         close(process->pidfd);
     process->stderr_fd = process->pidfd = -1;
+}
+
+void lathe_process_add_usage(struct lathe_usage *sum, const struct rusage *usage)
+{
+    uint64_t max_rss_bytes = (uint64_t)usage->ru_maxrss * 1024;
+    sum->user_us += (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec;
+    sum->system_us +=
+        (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec;
+    if (max_rss_bytes > sum->max_rss_bytes)
+        sum->max_rss_bytes = max_rss_bytes;
 }

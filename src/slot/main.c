@@ -13,6 +13,7 @@
 #include "lathe/media.h"
 #include "sandbox.h"
 #include "serve.h"
+#include "template.h"
 
 static int confine(const struct lathe_order *order, struct lathe_error *err)
 {
@@ -47,11 +48,11 @@ static int print_version(void)
     return fflush(stdout) == 0 ? 0 : 1;
 }
 
-static bool has_parent(void)
+static bool has_parent(int wanted)
 {
     int type;
     socklen_t size = sizeof(type);
-    return getsockopt(LATHE_SLOT_FD, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+    return getsockopt(LATHE_SLOT_FD, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == wanted;
 }
 
 static int prepare(struct lathe_error *err)
@@ -72,7 +73,13 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return print_version();
-    if (argc != 1 || !has_parent()) {
+    if (argc == 2 && strcmp(argv[1], LATHE_SLOT_TEMPLATE) == 0 && has_parent(SOCK_SEQPACKET)) {
+        int copied = lathe_slot_template();
+        if (copied <= 0)
+            return copied < 0;
+        argc = 1;
+    }
+    if (argc != 1 || !has_parent(SOCK_STREAM)) {
         fputs("lathe-slot is started by lathe and is not for users; see lathe --help\n", stderr);
         return 2;
     }

@@ -107,24 +107,40 @@ def children(pid):
     return found
 
 
-def is_slot(pid):
-    """Not every child is one: a leak check at the end of a sanitized command runs in a child too,
-    and waits for ever if that is killed."""
+def name_of(pid):
     try:
-        return pathlib.Path("/proc", str(pid), "comm").read_text(encoding="utf-8") == "lathe-slot\n"
+        return pathlib.Path("/proc", str(pid), "comm").read_text(encoding="utf-8").strip()
     except OSError:
-        return False
+        return ""
 
 
-def slots_of(process, at_least=1, timeout=20):
-    """The slots of a running command, once there are some."""
+def command_line(pid):
+    try:
+        return pathlib.Path("/proc", str(pid), "cmdline").read_text(encoding="utf-8").split("\0")
+    except OSError:
+        return []
+
+
+def named_children(process, name, at_least=1, timeout=20):
+    """Children of a running command by name, once there are some. Not every child is a slot: a leak
+    check at the end of a sanitized command runs in a child too, and waits for ever if that is
+    killed."""
     end = time.monotonic() + timeout
     while time.monotonic() < end and process.poll() is None:
-        found = [pid for pid in children(process.pid) if is_slot(pid)]
+        found = [pid for pid in children(process.pid) if name_of(pid) == name]
         if len(found) >= at_least:
             return found
         time.sleep(0.005)
     return []
+
+
+def slots_of(process, at_least=1, timeout=20):
+    return named_children(process, "lathe-slot", at_least, timeout)
+
+
+def template_of(process, timeout=20):
+    """What its slots are copied from, or None when there was none in that time."""
+    return next(iter(named_children(process, "lathe-template", 1, timeout)), None)
 
 
 def alive(pid):

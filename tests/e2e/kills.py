@@ -7,7 +7,7 @@ import random
 import signal
 import time
 
-from harness import alive, kill, sha256, slots_of
+from harness import alive, command_line, kill, sha256, slots_of, template_of
 
 SECONDS = 20
 STALL = {"LATHE_STALL_SECONDS": "2"}
@@ -59,6 +59,33 @@ def hurt_slot(context, box, number, seed):
         assert not alive(pid), "a slot lives on"
 
 
+def hurt_template(context, box, number):
+    """Slots are copies of a template while it lives, else processes of their own."""
+    begin = time.monotonic()
+    process = box.start(words(context, box))
+    template = template_of(process)
+    assert template, "slots are no copies"
+    kill(template, number)
+    check_result(context, box, box.wait(process, begin))
+    assert not alive(template), "the template lives on"
+
+
+def crash_replaces_template(context, box):
+    """Copies share their addresses; whoever learned one from a crash must not meet it again."""
+    begin = time.monotonic()
+    process = box.start(words(context, box))
+    template = template_of(process)
+    copies = []
+    while not copies and process.poll() is None:  # slots that look for GPUs are none
+        copies = [pid for pid in slots_of(process) if "--template" in command_line(pid)]
+    kill(copies[0], signal.SIGSEGV)
+    end = time.monotonic() + 20
+    while template_of(process, timeout=1) in (template, None) and time.monotonic() < end:
+        time.sleep(0.005)
+    assert template_of(process) not in (template, None), "copies come from the same template"
+    check_result(context, box, box.wait(process, begin))
+
+
 def every_slot(context, box):
     """A slot that dies again and again ends the job with the reason, it does not loop for ever.
     Counted in attempts: how long they take is the machine's business."""
@@ -84,7 +111,8 @@ def kill_parent(context, box, seed):
     _, seconds = reference(context)
     process = box.start(words(context, box))
     time.sleep(random.Random(seed).uniform(0.0, 0.95) * seconds)
-    slots = slots_of(process, timeout=1)
+    slots = slots_of(process, timeout=1) + [template_of(process, timeout=1)]
+    slots = [pid for pid in slots if pid]
     kill(process.pid)
     process.communicate()
     if box.out().exists():
@@ -212,6 +240,9 @@ def run(context):
         context.test(f"SIGSTOP of a slot, seed {seed}", hurt_slot, signal.SIGSTOP, seed)
     context.test("SIGSEGV of a slot", hurt_slot, signal.SIGSEGV, 7)
     context.test("SIGKILL of every slot", every_slot)
+    context.test("SIGKILL of the template of slots", hurt_template, signal.SIGKILL)
+    context.test("SIGSTOP of the template of slots", hurt_template, signal.SIGSTOP)
+    context.test("SIGSEGV of a slot replaces the template", crash_replaces_template)
     for seed in range(5):
         context.test(f"SIGKILL of the command, seed {seed}", kill_parent, seed)
     context.test("suspended and continued", stopped_parent)
