@@ -57,6 +57,11 @@ void test_cutting_job_is_retried(void **state);
 void test_unusable_results(void **state);
 void test_unusable_results_are_bounded(void **state);
 void test_another_plan(void **state);
+/* contract_state_views.c */
+void test_lists_of_jobs(void **state);
+void test_views_of_units(void **state);
+void test_cancel_ends_every_lease(void **state);
+void test_registry_of_workers(void **state);
 /* contract_state_faults.c */
 void test_killed_between_steps(void **state);
 void test_last_two_units_race(void **state);

@@ -96,7 +96,48 @@ struct lathe_job_view {
     char *replan;                                /* the reason given to replan(), or NULL */
 };
 void lathe_job_view_clear(struct lathe_job_view *view);
+void lathe_job_views_free(struct lathe_job_view *list, size_t count);
 void lathe_done_free(struct lathe_done *list, size_t count);
+
+/* --- what people are shown; no worker decides anything from it --- */
+
+enum lathe_job_filter { LATHE_JOBS_ALL = 0, LATHE_JOBS_OPEN, LATHE_JOBS_ENDED };
+
+enum lathe_unit_state {
+    LATHE_UNIT_IS_BLOCKED = 0, /* its needs are not met */
+    LATHE_UNIT_IS_OPEN,
+    LATHE_UNIT_IS_LEASED, /* also when the lease has run out and nobody else has taken it yet */
+    LATHE_UNIT_IS_DONE,
+    LATHE_UNIT_IS_CLOSED, /* not done, and the job ended */
+};
+const char *lathe_unit_state_name(enum lathe_unit_state state); /* "blocked", "open", … */
+
+struct lathe_unit_view {
+    uint32_t unit;          /* LATHE_UNIT_SPLIT and LATHE_UNIT_MERGE too */
+    struct lathe_unit what; /* of a unit; needs_object: as long as it waits for it */
+    enum lathe_unit_state state;
+    uint32_t failures, deaths; /* in this epoch */
+    char *owner;               /* of the lease; NULL: nobody works on it */
+    int64_t leased_us;         /* wall clock: since when */
+    int64_t lease_left_ms;     /* 0 or less: it has run out */
+    char *error;               /* why the last attempt came to nothing; NULL: none did */
+    char *result;              /* of a unit that is done, else NULL */
+};
+void lathe_unit_views_free(struct lathe_unit_view *list, size_t count);
+/* "chunk 7", "the split". */
+void lathe_unit_describe(uint32_t unit, const struct lathe_unit *what, char *ret, size_t size);
+
+/* A worker that beats. `record` is an object; readers take no member for granted: "pid", "version",
+ * "started_us", "slots", "devices": [{"name", "family"}], "work": [{"job_id", "unit"}]. */
+struct lathe_worker_view {
+    char *name; /* the owner of its leases */
+    char *host;
+    char *record;
+    bool drain;          /* it was asked to end */
+    int64_t seen_us;     /* wall clock: its last beat */
+    int64_t ttl_left_ms; /* until it counts as gone */
+};
+void lathe_worker_views_free(struct lathe_worker_view *list, size_t count);
 
 struct lathe_state;
 
@@ -191,6 +232,30 @@ struct lathe_state_driver {
     int (*list_open)(void *priv, char ***ret_ids, size_t *ret_count, struct lathe_error *err);
     /* Forgets a job. Unknown is success. */
     int (*remove)(void *priv, const char *job_id, struct lathe_error *err);
+
+    /* At most `limit` jobs of the filter, the youngest first, without their results. `cursor` 0:
+     * from the youngest on; *ret_cursor continues the list, or is 0 when that was all. A page may
+     * be short. The caller frees with lathe_job_views_free(). */
+    int (*list)(void *priv, enum lathe_job_filter filter, uint64_t cursor, uint32_t limit,
+                struct lathe_job_view **ret, size_t *ret_count, uint64_t *ret_cursor,
+                struct lathe_error *err);
+    /* The units with first <= number < end, in order; with `end` LATHE_UNITS_MAX the split and the
+     * merge come last. -ENOENT when the job is unknown. The cost must not depend on units outside
+     * the range. */
+    int (*units)(void *priv, const char *job_id, uint32_t first, uint32_t end,
+                 struct lathe_unit_view **ret, size_t *ret_count, struct lathe_error *err);
+    /* A worker says that it lives, for `ttl_ms` more; *ret_drain: it is to take nothing new, to
+     * finish what it has, and to end. */
+    int (*beat)(void *priv, const char *worker, const char *host, const char *record, int ttl_ms,
+                bool *ret_drain, struct lathe_error *err);
+    /* It ends. Unknown is success. */
+    int (*leave)(void *priv, const char *worker, struct lathe_error *err);
+    /* Workers whose time has not run out, in no order. */
+    int (*workers)(void *priv, struct lathe_worker_view **ret, size_t *ret_count,
+                   struct lathe_error *err);
+    /* Asks the workers that live now and have this name or host; *ret_count says how many. Those
+     * that start later are not asked. */
+    int (*drain)(void *priv, const char *host, uint32_t *ret_count, struct lathe_error *err);
 };
 
 #define LATHE_UNIT_SPLIT UINT32_MAX
@@ -250,5 +315,19 @@ int lathe_state_get(struct lathe_state *st, const char *job_id, struct lathe_job
 int lathe_state_list_open(struct lathe_state *st, char ***ret_ids, size_t *ret_count,
                           struct lathe_error *err);
 int lathe_state_remove(struct lathe_state *st, const char *job_id, struct lathe_error *err);
+/* `limit`: 1 … LATHE_LIST_MAX. */
+#define LATHE_LIST_MAX 1000u
+int lathe_state_list(struct lathe_state *st, enum lathe_job_filter filter, uint64_t cursor,
+                     uint32_t limit, struct lathe_job_view **ret, size_t *ret_count,
+                     uint64_t *ret_cursor, struct lathe_error *err);
+int lathe_state_units(struct lathe_state *st, const char *job_id, uint32_t first, uint32_t end,
+                      struct lathe_unit_view **ret, size_t *ret_count, struct lathe_error *err);
+int lathe_state_beat(struct lathe_state *st, const char *worker, const char *host,
+                     const char *record, int ttl_ms, bool *ret_drain, struct lathe_error *err);
+int lathe_state_leave(struct lathe_state *st, const char *worker, struct lathe_error *err);
+int lathe_state_workers(struct lathe_state *st, struct lathe_worker_view **ret, size_t *ret_count,
+                        struct lathe_error *err);
+int lathe_state_drain(struct lathe_state *st, const char *host, uint32_t *ret_count,
+                      struct lathe_error *err);
 
 #endif

@@ -25,7 +25,13 @@
     X(finish)                                                                                      \
     X(retry)                                                                                       \
     X(results)                                                                                     \
-    X(remove)
+    X(remove)                                                                                      \
+    X(list)                                                                                        \
+    X(units)                                                                                       \
+    X(beat)                                                                                        \
+    X(leave)                                                                                       \
+    X(workers)                                                                                     \
+    X(drain)
 
 #define REDIS_SCRIPT_NUMBER(name) SCRIPT_##name,
 enum redis_script { REDIS_SCRIPTS(REDIS_SCRIPT_NUMBER) SCRIPT_COUNT, SCRIPT_NONE };

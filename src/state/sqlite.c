@@ -35,6 +35,8 @@ static const char create_schema[] =
     "  replan TEXT" /* why it begins a second time, with another plan */
     ") STRICT;"
     "CREATE INDEX jobs_open ON jobs(priority DESC, n) WHERE status < 4;"
+    "CREATE INDEX jobs_open_by_age ON jobs(n) WHERE status < 4;"
+    "CREATE INDEX jobs_ended_by_age ON jobs(n) WHERE status >= 4;"
     "CREATE TABLE units("
     "  job INTEGER NOT NULL,"
     "  unit INTEGER NOT NULL,"
@@ -53,6 +55,8 @@ static const char create_schema[] =
     "  lease_end_us INTEGER NOT NULL DEFAULT 0,"
     "  failures INTEGER NOT NULL DEFAULT 0,"
     "  deaths INTEGER NOT NULL DEFAULT 0,"
+    "  leased_us INTEGER NOT NULL DEFAULT 0,"
+    "  error TEXT," /* of the last attempt that came to nothing */
     "  result TEXT,"
     "  PRIMARY KEY(job, unit)"
     ") STRICT, WITHOUT ROWID;"
@@ -61,7 +65,17 @@ static const char create_schema[] =
     "CREATE INDEX units_blocked ON units(job, needs_pilots, needs_chunks)"
     " WHERE state = 0 AND is_unstored = 0;"
     "CREATE INDEX units_unstored ON units(job, unit) WHERE is_unstored = 1;"
-    "CREATE INDEX units_undone ON units(job, unit) WHERE state <> 3 AND kind <= 2;";
+    "CREATE INDEX units_undone ON units(job, unit) WHERE state <> 3 AND kind <= 2;"
+    "CREATE TABLE workers("
+    "  name TEXT PRIMARY KEY,"
+    "  host TEXT NOT NULL,"
+    "  record TEXT NOT NULL,"
+    "  is_draining INTEGER NOT NULL DEFAULT 0,"
+    "  seen_us INTEGER NOT NULL,"
+    "  boot TEXT NOT NULL,"
+    "  holder INTEGER NOT NULL,"
+    "  lease_end_us INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;";
 
 /* ?1 and ?2 of every statement with IS_LIVE are the boot id and the time since boot. */
 #define IS_LIVE "(boot=?1 AND lease_end_us>?2 AND holder_is_alive(holder))"
@@ -74,6 +88,12 @@ static const char create_schema[] =
     "SELECT " UNIT_COLUMNS " FROM units INDEXED BY units_leased WHERE state=2 AND kind<=2"         \
     " AND NOT " IS_LIVE
 #define IN_ORDER " ORDER BY priority DESC, job, unit LIMIT 1"
+
+#define VIEW_COLUMNS                                                                               \
+    "id, status, priority, epoch, total_chunks, done_chunks, total_units, done_units,"             \
+    " created_us, updated_us, finished_us, error, record, replan,"                                 \
+    " (SELECT count(*) FROM units INDEXED BY units_unstored WHERE job=jobs.n AND is_unstored=1)"
+#define BY_AGE " ORDER BY n DESC LIMIT ?2"
 
 static const char *const statements[S_COUNT] = {
     [S_CREATE_JOB] = "INSERT INTO jobs(id, priority, record, created_us, updated_us)"
@@ -103,10 +123,13 @@ static const char *const statements[S_COUNT] = {
                       " WHERE job=?1 AND is_unstored=1 LIMIT 1",
     [S_COUNT_UP] = "UPDATE jobs SET counter=?2 WHERE n=?1",
     [S_LEASE] = "UPDATE units SET state=2, fence=?3, owner=?4, boot=?5, holder=?6,"
-                " lease_end_us=?7, deaths=?8 WHERE job=?1 AND unit=?2",
+                " lease_end_us=?7, leased_us=?9, error=CASE WHEN ?8>deaths"
+                " THEN 'its worker died or hung: ' || owner ELSE error END, deaths=?8"
+                " WHERE job=?1 AND unit=?2",
     [S_RENEW] = "UPDATE units SET boot=?3, holder=?4, lease_end_us=?5 WHERE job=?1 AND unit=?2",
     [S_OPEN_UNIT] = "UPDATE units SET state=1, owner=NULL, lease_end_us=0, holder=0, failures=?3"
                     " WHERE job=?1 AND unit=?2",
+    [S_NOTE_ERROR] = "UPDATE units SET error=?3 WHERE job=?1 AND unit=?2",
     [S_COMPLETE_UNIT] = "UPDATE units SET state=3, fence=?3, result=?4, owner=NULL,"
                         " lease_end_us=0, holder=0 WHERE job=?1 AND unit=?2",
     [S_ADVANCE] = "UPDATE jobs SET done_units=done_units+1, done_chunks=done_chunks+?2,"
@@ -116,7 +139,8 @@ static const char *const statements[S_COUNT] = {
                         " WHERE job=?1 AND state<>3 AND kind<=2 LIMIT 1",
     [S_RESULTS] = "SELECT unit, kind, idx, needs_pilots, needs_chunks, fence, result FROM units"
                   " WHERE job=?1 AND unit>=?2 AND unit<?3 AND state=3 AND kind<=2 ORDER BY unit",
-    [S_REOPEN_DONE] = "UPDATE units SET state=0, fence=0, result=NULL, failures=?3, floor=?4"
+    [S_REOPEN_DONE] = "UPDATE units SET state=0, fence=0, result=NULL, failures=?3, floor=?4,"
+                      " error=?5"
                       " WHERE job=?1 AND unit=?2",
     [S_STEP_BACK] = "UPDATE jobs SET done_units=done_units-1, done_chunks=done_chunks-?2,"
                     " pilots_left=?3, chunk_prefix=?4, updated_us=?5 WHERE n=?1",
@@ -129,15 +153,29 @@ static const char *const statements[S_COUNT] = {
     [S_RESET_COUNTS] = "UPDATE jobs SET total_units=0, total_chunks=0, done_units=0, done_chunks=0,"
                        " pilots_left=0, chunk_prefix=0, first_chunk=0 WHERE n=?1",
     [S_REOPEN_UNITS] = "UPDATE units SET state=CASE WHEN kind>2 THEN 1 ELSE 0 END, fence=0,"
-                       " owner=NULL, lease_end_us=0, holder=0, failures=0, deaths=0"
+                       " owner=NULL, lease_end_us=0, holder=0, failures=0, deaths=0,"
+                       " error=NULL"
                        " WHERE job=?1 AND state<>3",
     [S_DELETE_UNITS] = "DELETE FROM units WHERE job=?1",
     [S_DELETE_JOB] = "DELETE FROM jobs WHERE n=?1",
-    [S_VIEW] = "SELECT id, status, priority, epoch, total_chunks, done_chunks, total_units,"
-               " done_units, created_us, updated_us, finished_us, error, record, result,"
-               " replan, (SELECT count(*) FROM units INDEXED BY units_unstored"
-               "  WHERE job=jobs.n AND is_unstored=1)"
-               " FROM jobs WHERE id=?1",
+    [S_VIEW] = "SELECT " VIEW_COLUMNS ", result FROM jobs WHERE id=?1",
+    [S_LIST_ALL] = "SELECT " VIEW_COLUMNS ", NULL, n FROM jobs WHERE n<?1" BY_AGE,
+    [S_LIST_OPEN_BY_AGE] = "SELECT " VIEW_COLUMNS ", NULL, n FROM jobs INDEXED BY jobs_open_by_age"
+                           " WHERE n<?1 AND status<4" BY_AGE,
+    [S_LIST_ENDED] = "SELECT " VIEW_COLUMNS ", NULL, n FROM jobs INDEXED BY jobs_ended_by_age"
+                     " WHERE n<?1 AND status>=4" BY_AGE,
+    [S_UNIT_VIEWS] = "SELECT unit, kind, idx, needs_pilots, needs_chunks, state, failures, deaths,"
+                     " owner, leased_us, lease_end_us, error, result, " IS_LIVE
+                     ", is_unstored FROM units WHERE job=?3 AND unit>=?4 AND unit<?5 ORDER BY unit",
+    [S_BEAT] = "INSERT INTO workers(name, host, record, seen_us, boot, holder, lease_end_us)"
+               " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(name) DO UPDATE SET host=?2,"
+               " record=?3, seen_us=?4, boot=?5, holder=?6, lease_end_us=?7",
+    [S_IS_DRAINING] = "SELECT is_draining FROM workers WHERE name=?1",
+    [S_LEAVE] = "DELETE FROM workers WHERE name=?1",
+    [S_BURY] = "DELETE FROM workers WHERE NOT " IS_LIVE,
+    [S_WORKERS] = "SELECT name, host, record, is_draining, seen_us, lease_end_us FROM workers"
+                  " WHERE " IS_LIVE,
+    [S_DRAIN] = "UPDATE workers SET is_draining=1 WHERE (name=?3 OR host=?3) AND " IS_LIVE,
     [S_LIST_OPEN] = "SELECT id FROM jobs INDEXED BY jobs_open WHERE status<4"
                     " ORDER BY priority DESC, n",
 };
@@ -188,4 +226,10 @@ const struct lathe_state_driver lathe_state_sqlite = {
     .get = state_get,
     .list_open = state_list_open,
     .remove = state_remove,
+    .list = state_list,
+    .units = state_units,
+    .beat = state_beat,
+    .leave = state_leave,
+    .workers = state_workers,
+    .drain = state_drain,
 };

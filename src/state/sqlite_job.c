@@ -87,14 +87,10 @@ int unblock_units(struct lathe_db *db, int64_t job, int64_t pilots_left, int64_t
     return r;
 }
 
-void describe_unit(const struct unit_row *unit, char *ret, size_t size)
+int note_error(struct lathe_db *db, const struct unit_row *unit, const char *reason,
+               struct lathe_error *err)
 {
-    if ((int)unit->what.kind == KIND_SPLIT)
-        snprintf(ret, size, "the split");
-    else if ((int)unit->what.kind == KIND_MERGE)
-        snprintf(ret, size, "the merge");
-    else
-        snprintf(ret, size, "%s %u", lathe_unit_kind_name(unit->what.kind), unit->what.index);
+    return lathe_db_run(db, err, S_NOTE_ERROR, "iis", unit->job, (int64_t)unit->unit, reason);
 }
 
 static int insert_unit(struct lathe_db *db, const struct job_row *job, uint32_t unit, int kind,
@@ -313,7 +309,7 @@ int state_retry(void *priv, const char *job_id, uint32_t seen_epoch, bool keep_r
     return r < 0 ? r : 0;
 }
 
-static int read_view(sqlite3_stmt *row, struct lathe_job_view *ret, struct lathe_error *err)
+int read_job_view(sqlite3_stmt *row, struct lathe_job_view *ret, struct lathe_error *err)
 {
     const char *id = (const char *)sqlite3_column_text(row, 0);
     if (!id)
@@ -329,13 +325,14 @@ static int read_view(sqlite3_stmt *row, struct lathe_job_view *ret, struct lathe
     ret->created_us = sqlite3_column_int64(row, 8);
     ret->updated_us = sqlite3_column_int64(row, 9);
     ret->finished_us = sqlite3_column_int64(row, 10);
-    int r = lathe_db_text(row, 11, &ret->error, err);
-    if (r == 0)
-        r = lathe_db_text(row, 12, &ret->record, err);
-    if (r == 0)
-        r = lathe_db_text(row, 13, &ret->result, err);
-    ret->unstored_units = (uint32_t)sqlite3_column_int64(row, 15);
-    return r < 0 ? r : lathe_db_text(row, 14, &ret->replan, err);
+    ret->unstored_units = (uint32_t)sqlite3_column_int64(row, 14);
+    char **const texts[] = {&ret->error, &ret->record, &ret->replan};
+    for (int i = 0; i < (int)LATHE_COUNT(texts); i++) {
+        int r = lathe_db_text(row, 11 + i, texts[i], err);
+        if (r < 0)
+            return r;
+    }
+    return lathe_db_text(row, 15, &ret->result, err);
 }
 
 int state_get(void *priv, const char *job_id, struct lathe_job_view *ret, struct lathe_error *err)
@@ -347,7 +344,7 @@ int state_get(void *priv, const char *job_id, struct lathe_job_view *ret, struct
     sqlite3_stmt *row;
     r = lathe_db_query(db, err, S_VIEW, &row, "s", job_id);
     if (r == 1)
-        r = read_view(row, ret, err);
+        r = read_job_view(row, ret, err);
     else if (r == 0)
         r = lathe_error_set(err, -ENOENT, LATHE_FAULT_INPUT, "there is no job %s", job_id);
     return lathe_db_end(db, r, err);

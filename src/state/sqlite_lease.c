@@ -31,7 +31,7 @@ static int wait_ms_of(const struct unit_row *unit)
 static int fail_by_deaths(struct lathe_db *db, const struct unit_row *unit, struct lathe_error *err)
 {
     char name[64], reason[160];
-    describe_unit(unit, name, sizeof(name));
+    lathe_unit_describe(unit->unit, &unit->what, name, sizeof(name));
     snprintf(reason, sizeof(reason), "%s: %d workers died or hung while they worked on it", name,
              LATHE_LIMIT_WORKER_DEATHS);
     return end_job(db, unit->job, LATHE_JOB_FAILED, reason, NULL, err);
@@ -71,9 +71,9 @@ static int lease_unit(struct lathe_db *db, const struct job_row *job, struct uni
     unit->fence = (uint64_t)job->epoch << 32 | (job->counter + 1);
     int r = lathe_db_run(db, err, S_COUNT_UP, "ii", job->n, (int64_t)job->counter + 1);
     if (r >= 0)
-        r = lathe_db_run(db, err, S_LEASE, "iiissiii", unit->job, (int64_t)unit->unit,
+        r = lathe_db_run(db, err, S_LEASE, "iiissiiii", unit->job, (int64_t)unit->unit,
                          (int64_t)unit->fence, request->owner, db->boot_id, db->presence.token,
-                         lease_end(request->ttl_ms), unit->deaths);
+                         lease_end(request->ttl_ms), unit->deaths, lathe_clock_wall_us());
     *ret = LATHE_GRANTED;
     return r;
 }

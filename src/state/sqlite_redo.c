@@ -17,7 +17,7 @@ static int fail_by_results(struct lathe_db *db, const struct unit_row *unit, con
                            struct lathe_error *err)
 {
     char name[64];
-    describe_unit(unit, name, sizeof(name));
+    lathe_unit_describe(unit->unit, &unit->what, name, sizeof(name));
     _cleanup_free_ char *text = lathe_format("%s failed %d times, the last time: %s", name,
                                              LATHE_LIMIT_SLOT_FAILURES, reason);
     return text ? end_job(db, unit->job, LATHE_JOB_FAILED, text, NULL, err)
@@ -26,11 +26,11 @@ static int fail_by_results(struct lathe_db *db, const struct unit_row *unit, con
 
 /* Blocks the unit and takes it off the job's counts; what is claimable follows from these. */
 static int take_back(struct lathe_db *db, struct job_row *job, const struct unit_row *unit,
-                     struct lathe_error *err)
+                     const char *reason, struct lathe_error *err)
 {
     uint64_t floor = (uint64_t)job->epoch << 32 | job->counter;
-    int r = lathe_db_run(db, err, S_REOPEN_DONE, "iiii", job->n, (int64_t)unit->unit,
-                         unit->failures + 1, (int64_t)floor);
+    int r = lathe_db_run(db, err, S_REOPEN_DONE, "iiiis", job->n, (int64_t)unit->unit,
+                         unit->failures + 1, (int64_t)floor, reason);
     if (r < 0)
         return r;
     bool is_chunk = unit->what.kind == LATHE_UNIT_CHUNK;
@@ -67,7 +67,7 @@ static int reopen_in(struct lathe_db *db, const char *job_id, uint64_t fence, co
             *ret = LATHE_EXHAUSTED;
             return fail_by_results(db, &unit, reason, err);
         }
-        r = take_back(db, &job, &unit, err);
+        r = take_back(db, &job, &unit, reason, err);
         if (r < 0)
             return r;
     }

@@ -179,13 +179,16 @@ static int attempt_failed_in(struct lathe_db *db, const char *job_id, uint32_t n
     r = find_unit(db, job.n, number, &unit, err);
     if (r <= 0 || unit.state != UNIT_LEASED || unit.fence != fence)
         return r;
+    r = note_error(db, &unit, reason, err);
+    if (r < 0)
+        return r;
     if (!permanent && unit.failures + 1 < LATHE_LIMIT_SLOT_FAILURES) {
         *ret = LATHE_RETRY;
         return open_unit(db, &unit, unit.failures + 1, err);
     }
     *ret = LATHE_EXHAUSTED;
     char name[64];
-    describe_unit(&unit, name, sizeof(name));
+    lathe_unit_describe(unit.unit, &unit.what, name, sizeof(name));
     _cleanup_free_ char *text = permanent ? lathe_format("%s: %s", name, reason)
                                           : lathe_format("%s failed %d times, the last time: %s",
                                                          name, LATHE_LIMIT_SLOT_FAILURES, reason);

@@ -40,6 +40,7 @@ enum statement {
     S_LEASE,
     S_RENEW,
     S_OPEN_UNIT,
+    S_NOTE_ERROR,
     S_COMPLETE_UNIT,
     S_ADVANCE,
     S_CHUNK_IS_DONE,
@@ -57,6 +58,16 @@ enum statement {
     S_DELETE_JOB,
     S_VIEW,
     S_LIST_OPEN,
+    S_LIST_ALL,
+    S_LIST_OPEN_BY_AGE,
+    S_LIST_ENDED,
+    S_UNIT_VIEWS,
+    S_BEAT,
+    S_IS_DRAINING,
+    S_LEAVE,
+    S_BURY,
+    S_WORKERS,
+    S_DRAIN,
     S_COUNT,
 };
 
@@ -96,6 +107,11 @@ static inline bool job_is_ended(enum lathe_job_status status)
 int find_job(struct lathe_db *db, const char *job_id, struct job_row *ret, struct lathe_error *err);
 int find_unit(struct lathe_db *db, int64_t job, uint32_t unit, struct unit_row *ret,
               struct lathe_error *err);
+/* Columns of VIEW_COLUMNS and the result. */
+int read_job_view(sqlite3_stmt *row, struct lathe_job_view *ret, struct lathe_error *err);
+/* Why an attempt came to nothing, for people. */
+int note_error(struct lathe_db *db, const struct unit_row *unit, const char *reason,
+               struct lathe_error *err);
 /* Columns of every statement that selects units, see UNIT_COLUMNS. */
 void read_unit_row(sqlite3_stmt *row, struct unit_row *ret);
 int set_status(struct lathe_db *db, int64_t job, enum lathe_job_status status,
@@ -109,9 +125,6 @@ int unblock_units(struct lathe_db *db, int64_t job, int64_t pilots_left, int64_t
 /* The job begins a new epoch: `keep` leaves its units and their results. */
 int restart_job(struct lathe_db *db, const struct job_row *job, uint32_t epoch, bool keep,
                 struct lathe_error *err);
-/* "chunk 7", "the merge" … for reasons that people read. */
-void describe_unit(const struct unit_row *unit, char *ret, size_t size);
-
 int state_create(void *priv, const char *job_id, int priority, const char *record,
                  struct lathe_error *err);
 int state_set_units(void *priv, const char *job_id, uint64_t fence, const struct lathe_unit *units,
@@ -174,5 +187,19 @@ int state_reopen(void *priv, const char *job_id, uint64_t fence, const uint32_t 
                  struct lathe_error *err);
 int state_replan(void *priv, const char *job_id, uint64_t fence, const char *reason,
                  enum lathe_verdict *ret, struct lathe_error *err);
+
+/* --- sqlite_views.c --- */
+
+int state_list(void *priv, enum lathe_job_filter filter, uint64_t cursor, uint32_t limit,
+               struct lathe_job_view **ret, size_t *ret_count, uint64_t *ret_cursor,
+               struct lathe_error *err);
+int state_units(void *priv, const char *job_id, uint32_t first, uint32_t end,
+                struct lathe_unit_view **ret, size_t *ret_count, struct lathe_error *err);
+int state_beat(void *priv, const char *worker, const char *host, const char *record, int ttl_ms,
+               bool *ret_drain, struct lathe_error *err);
+int state_leave(void *priv, const char *worker, struct lathe_error *err);
+int state_workers(void *priv, struct lathe_worker_view **ret, size_t *ret_count,
+                  struct lathe_error *err);
+int state_drain(void *priv, const char *host, uint32_t *ret_count, struct lathe_error *err);
 
 #endif

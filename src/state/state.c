@@ -7,25 +7,18 @@
 #include "lathe/state.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <string.h>
 
 #include "drivers.h"
 #include "lathe/base.h"
-#include "lathe/metrics.h"
+#include "state_front.h"
 
 #define TEXT_MAX_BYTES (16u << 20) /* of a record or result */
-#define OWNER_MAX_BYTES 256
 #define REASON_WHEN_NONE "no reason was given"
 
 static const struct lathe_state_driver *const drivers[] = {
     &lathe_state_sqlite,
     &lathe_state_redis,
-};
-
-struct lathe_state {
-    const struct lathe_state_driver *driver;
-    max_align_t priv[];
 };
 
 const char *lathe_job_status_name(enum lathe_job_status status)
@@ -58,15 +51,6 @@ void lathe_done_free(struct lathe_done *list, size_t count)
         free(list[i].result);
     free(list);
 }
-
-/* A driver's call, counted and timed. */
-#define CALL(op, ...)                                                                              \
-    ({                                                                                             \
-        int64_t began_us = lathe_clock_monotonic_us();                                             \
-        int call_result = st->driver->op(st->priv, __VA_ARGS__);                                   \
-        lathe_metrics_request(st->driver->name, #op, began_us, call_result, err);                  \
-        call_result;                                                                               \
-    })
 
 int lathe_state_open(const char *driver, const char *location, struct lathe_state **ret,
                      struct lathe_error *err)
@@ -102,33 +86,33 @@ void lathe_state_close(struct lathe_state *state)
     free(state);
 }
 
-static int bad_argument(struct lathe_error *err, const char *what)
+int lathe_state_bad_argument(struct lathe_error *err, const char *what)
 {
     return lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT, "state: %s", what);
 }
 
-static int check_id(const char *job_id, struct lathe_error *err)
+int lathe_state_check_id(const char *job_id, struct lathe_error *err)
 {
     if (job_id && lathe_job_id_is_valid(job_id))
         return 0;
-    return bad_argument(err, "a job id has 1 to 64 characters of 0-9, a-z and -");
+    return lathe_state_bad_argument(err, "a job id has 1 to 64 characters of 0-9, a-z and -");
 }
 
 static int check_text(const char *text, struct lathe_error *err)
 {
     if (text && strlen(text) <= TEXT_MAX_BYTES)
         return 0;
-    return bad_argument(err, "a record or result is missing or too long");
+    return lathe_state_bad_argument(err, "a record or result is missing or too long");
 }
 
 static int check_lease(const char *job_id, const char *owner, int ttl_ms, struct lathe_error *err)
 {
-    if (job_id && check_id(job_id, err) < 0)
+    if (job_id && lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
-    if (!owner || !*owner || strlen(owner) > OWNER_MAX_BYTES)
-        return bad_argument(err, "a lease needs the name of its owner");
+    if (!owner || !*owner || strlen(owner) > LATHE_OWNER_MAX)
+        return lathe_state_bad_argument(err, "a lease needs the name of its owner");
     if (ttl_ms <= 0)
-        return bad_argument(err, "a lease needs a length");
+        return lathe_state_bad_argument(err, "a lease needs a length");
     return 0;
 }
 
@@ -145,7 +129,7 @@ static bool is_leasable(uint32_t unit)
 int lathe_state_create(struct lathe_state *st, const char *job_id, int priority, const char *record,
                        struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_text(record, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_text(record, err) < 0)
         return -EINVAL;
     return CALL(create, job_id, priority, record, err);
 }
@@ -154,7 +138,7 @@ int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const ch
                             int ttl_ms, enum lathe_verdict *ret, uint64_t *ret_fence,
                             int *ret_wait_ms, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_lease(job_id, owner, ttl_ms, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_lease(job_id, owner, ttl_ms, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
     uint64_t fence = 0;
@@ -173,7 +157,7 @@ int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const ch
 static int check_units(const struct lathe_unit *units, uint32_t count, struct lathe_error *err)
 {
     if (!units || count == 0 || count > LATHE_UNITS_MAX)
-        return bad_argument(err, "a job needs between one and a million units");
+        return lathe_state_bad_argument(err, "a job needs between one and a million units");
     uint32_t seen[3] = {0}, chunks = 0;
     for (uint32_t i = 0; i < count; i++)
         chunks += units[i].kind == LATHE_UNIT_CHUNK;
@@ -181,11 +165,13 @@ static int check_units(const struct lathe_unit *units, uint32_t count, struct la
         const struct lathe_unit *u = &units[i];
         if ((unsigned)u->kind > LATHE_UNIT_CHUNK || (i && u->kind < units[i - 1].kind) ||
             u->index != seen[u->kind]++)
-            return bad_argument(err, "units come as pilots, audio, chunks, each from index 0 on");
+            return lathe_state_bad_argument(
+                err, "units come as pilots, audio, chunks, each from index 0 on");
         if (u->kind == LATHE_UNIT_PILOT && (u->needs_pilots || u->needs_chunks))
-            return bad_argument(err, "a pilot cannot wait for other units");
+            return lathe_state_bad_argument(err, "a pilot cannot wait for other units");
         if (u->needs_chunks > (u->kind == LATHE_UNIT_CHUNK ? u->index : chunks))
-            return bad_argument(err, "a unit waits for a chunk that cannot be done before it");
+            return lathe_state_bad_argument(
+                err, "a unit waits for a chunk that cannot be done before it");
     }
     return 0;
 }
@@ -194,7 +180,7 @@ int lathe_state_set_units(struct lathe_state *st, const char *job_id, uint64_t f
                           const struct lathe_unit *units, uint32_t count, enum lathe_verdict *ret,
                           struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_units(units, count, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_units(units, count, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
     int r = CALL(set_units, job_id, fence, units, count, &verdict, err);
@@ -207,15 +193,15 @@ static int check_list(const uint32_t *units, uint32_t count, struct lathe_error 
 {
     for (uint32_t i = 0; i < count; i++)
         if (!units || !is_unit(units[i]) || (i && units[i] <= units[i - 1]))
-            return bad_argument(err, "several units are named in order, each once");
-    return count ? 0 : bad_argument(err, "no unit is named");
+            return lathe_state_bad_argument(err, "several units are named in order, each once");
+    return count ? 0 : lathe_state_bad_argument(err, "no unit is named");
 }
 
 int lathe_state_stored(struct lathe_state *st, const char *job_id, uint64_t fence,
                        const uint32_t *units, uint32_t count, enum lathe_verdict *ret,
                        struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_list(units, count, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_list(units, count, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
     int r = st->driver->stored(st->priv, job_id, fence, units, count, &verdict, err);
@@ -228,10 +214,10 @@ int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit,
                       int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
                       int *ret_wait_ms, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_lease(job_id, owner, ttl_ms, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_lease(job_id, owner, ttl_ms, err) < 0)
         return -EINVAL;
     if (!is_unit(unit))
-        return bad_argument(err, "no such unit");
+        return lathe_state_bad_argument(err, "no such unit");
     enum lathe_verdict verdict = LATHE_GONE;
     struct lathe_claim claim = {0};
     int wait_ms = 0;
@@ -266,10 +252,10 @@ int lathe_state_claim_next(struct lathe_state *st, const char *job_id, const cha
 int lathe_state_renew(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
                       int ttl_ms, enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     if (!is_leasable(unit) || ttl_ms <= 0)
-        return bad_argument(err, "no such lease");
+        return lathe_state_bad_argument(err, "no such lease");
     enum lathe_verdict verdict = LATHE_GONE;
     int r = CALL(renew, job_id, unit, fence, ttl_ms, &verdict, err);
     if (r == 0)
@@ -280,10 +266,10 @@ int lathe_state_renew(struct lathe_state *st, const char *job_id, uint32_t unit,
 int lathe_state_complete(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
                          const char *result, enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_text(result, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_text(result, err) < 0)
         return -EINVAL;
     if (!is_unit(unit))
-        return bad_argument(err, "no such unit");
+        return lathe_state_bad_argument(err, "no such unit");
     enum lathe_verdict verdict = LATHE_GONE;
     int r = CALL(complete, job_id, unit, fence, result, &verdict, err);
     if (r == 0)
@@ -295,10 +281,10 @@ int lathe_state_attempt_failed(struct lathe_state *st, const char *job_id, uint3
                                uint64_t fence, bool permanent, const char *reason,
                                enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     if (!is_leasable(unit))
-        return bad_argument(err, "no such unit");
+        return lathe_state_bad_argument(err, "no such unit");
     enum lathe_verdict verdict = LATHE_GONE;
     int r = CALL(attempt_failed, job_id, unit, fence, permanent,
                  reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
@@ -310,11 +296,11 @@ int lathe_state_attempt_failed(struct lathe_state *st, const char *job_id, uint3
 int lathe_state_release(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
                         struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     if (!is_leasable(unit))
-        return bad_argument(err, "no such lease");
-    return CALL(release, job_id, unit, fence, err);
+        return lathe_state_bad_argument(err, "no such lease");
+    return st->driver->release(st->priv, job_id, unit, fence, err);
 }
 
 int lathe_state_merge_claim(struct lathe_state *st, const char *job_id, const char *owner,
@@ -322,7 +308,7 @@ int lathe_state_merge_claim(struct lathe_state *st, const char *job_id, const ch
                             struct lathe_done **ret_done, size_t *ret_count, int *ret_wait_ms,
                             struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_lease(job_id, owner, ttl_ms, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_lease(job_id, owner, ttl_ms, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
     uint64_t fence = 0;
@@ -347,7 +333,7 @@ int lathe_state_merge_claim(struct lathe_state *st, const char *job_id, const ch
 int lathe_state_merge_commit(struct lathe_state *st, const char *job_id, uint64_t fence,
                              const char *result, enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_text(result, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_text(result, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
     int r = CALL(merge_commit, job_id, fence, result, &verdict, err);
@@ -360,7 +346,7 @@ int lathe_state_reopen(struct lathe_state *st, const char *job_id, uint64_t fenc
                        const uint32_t *units, uint32_t count, const char *reason,
                        enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0 || check_list(units, count, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0 || check_list(units, count, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
     int r = CALL(reopen, job_id, fence, units, count, reason && *reason ? reason : REASON_WHEN_NONE,
@@ -373,7 +359,7 @@ int lathe_state_reopen(struct lathe_state *st, const char *job_id, uint64_t fenc
 int lathe_state_replan(struct lathe_state *st, const char *job_id, uint64_t fence,
                        const char *reason, enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_GONE;
     int r =
@@ -386,10 +372,10 @@ int lathe_state_replan(struct lathe_state *st, const char *job_id, uint64_t fenc
 int lathe_state_finish(struct lathe_state *st, const char *job_id, enum lathe_job_status status,
                        const char *reason, enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     if (status != LATHE_JOB_FAILED && status != LATHE_JOB_CANCELLED)
-        return bad_argument(err, "a job is finished as failed or cancelled");
+        return lathe_state_bad_argument(err, "a job is finished as failed or cancelled");
     enum lathe_verdict verdict = LATHE_GONE;
     int r =
         CALL(finish, job_id, status, reason && *reason ? reason : REASON_WHEN_NONE, &verdict, err);
@@ -401,10 +387,10 @@ int lathe_state_finish(struct lathe_state *st, const char *job_id, enum lathe_jo
 int lathe_state_retry(struct lathe_state *st, const char *job_id, uint32_t seen_epoch,
                       bool keep_results, enum lathe_verdict *ret, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     if (seen_epoch >= INT32_MAX) /* a fence fits a signed 64-bit column */
-        return bad_argument(err, "no such epoch");
+        return lathe_state_bad_argument(err, "no such epoch");
     enum lathe_verdict verdict = LATHE_GONE;
     int r = CALL(retry, job_id, seen_epoch, keep_results, &verdict, err);
     if (r == 0)
@@ -415,10 +401,10 @@ int lathe_state_retry(struct lathe_state *st, const char *job_id, uint32_t seen_
 int lathe_state_results(struct lathe_state *st, const char *job_id, uint32_t first, uint32_t end,
                         struct lathe_done **ret_done, size_t *ret_count, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     if (first > end || end > LATHE_UNITS_MAX)
-        return bad_argument(err, "no such range of units");
+        return lathe_state_bad_argument(err, "no such range of units");
     struct lathe_done *done = NULL;
     size_t count = 0;
     int r = CALL(results, job_id, first, end, &done, &count, err);
@@ -434,7 +420,7 @@ int lathe_state_results(struct lathe_state *st, const char *job_id, uint32_t fir
 int lathe_state_get(struct lathe_state *st, const char *job_id, struct lathe_job_view *ret,
                     struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     struct lathe_job_view view = {0};
     int r = CALL(get, job_id, &view, err);
@@ -464,7 +450,7 @@ int lathe_state_list_open(struct lathe_state *st, char ***ret_ids, size_t *ret_c
 
 int lathe_state_remove(struct lathe_state *st, const char *job_id, struct lathe_error *err)
 {
-    if (check_id(job_id, err) < 0)
+    if (lathe_state_check_id(job_id, err) < 0)
         return -EINVAL;
     return CALL(remove, job_id, err);
 }

@@ -3,6 +3,7 @@
 local job, unit = load_job(id), ARGV[2]
 if not job or job.ended then return {'GONE'} end
 if not holds(job, unit, ARGV[3]) then return {'DUPLICATE'} end
+note_error(job, unit, ARGV[5])
 if ARGV[4] == '1' then
     end_job(job, 'failed', name_of(job, unit) .. ': ' .. ARGV[5])
     return {'EXHAUSTED'}

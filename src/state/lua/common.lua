@@ -5,22 +5,29 @@
 -- Fences are texts "epoch-counter": a number of Lua has 53 bits.
 --
 -- job:<id>                 hash  what people read, and the counts of the job
--- {job:<id>}:plan          text  5 bytes a unit: kind + 4 * needs_pilots + 8 * needs_object, needs_chunks (big endian)
+-- {job:<id>}:plan          text  5 bytes a unit: kind + 4 * needs_pilots + 8 * needs_object,
+--                                needs_chunks (big endian)
 -- {job:<id>}:done          hash  unit -> "fence result"
--- {job:<id>}:lease         hash  unit, "split" or "merge" -> "fence deadline_us owner"
+-- {job:<id>}:lease         hash  unit, "split" or "merge" -> "fence deadline_us since_us owner"
 -- {job:<id>}:open          zset  units that can be claimed: open, or found expired
 -- {job:<id>}:blocked       zset  units that wait, by the chunks that they need
 -- {job:<id>}:blocked_pilots      the same, of units that wait for pilots too
 -- {job:<id>}:unstored      set   units whose object is not in the store yet
 -- {job:<id>}:tries         hash  "f<unit>" failures, "d<unit>" deaths
+-- {job:<id>}:errors        hash  unit -> why its last attempt came to nothing
 -- {job:<id>}:floor         hash  unit -> counter: results up to that fence were unusable
 -- lathe:open               zset  places of the jobs that have not ended, most urgent first
 -- lathe:ready              zset  places of those that have a unit in :open
 -- lathe:leases             zset  "<id>/<unit>" by deadline, until it is found expired
 -- lathe:serial             the number of the youngest job
+-- lathe:open_by_age        zset  ids of the jobs that have not ended, by their number
+-- lathe:ended_by_age       zset  ids of those that have
+-- lathe:expiring           zset  ids of those by the time when their keys expire
+-- lathe:workers            zset  names of workers by the time when they count as gone
+-- lathe:worker:<name>      hash  host, record, seen_us, and drain once it was asked to end
 local call, fmt = redis.call, string.format
 local SUFFIXES = {'plan', 'done', 'lease', 'open', 'blocked', 'blocked_pilots', 'tries', 'floor',
-    'unstored'}
+    'unstored', 'errors'}
 
 local function text(number) return fmt('%.0f', number) end
 
@@ -47,6 +54,9 @@ end
 local function touch(job, ...)
     call('HSET', job.key, 'updated_us', text(now_us()), ...)
 end
+
+-- The number in its place.
+local function serial_of(job) return tonumber(string.sub(job.place, 11, 26)) end
 
 local function is_unit(unit) return unit ~= 'split' and unit ~= 'merge' end
 
@@ -76,14 +86,16 @@ end
 local function lease_of(job, unit)
     local lease = call('HGET', job.prefix .. 'lease', unit)
     if not lease then return nil end
-    local fence, deadline = string.match(lease, '^(%S+) (%d+) ')
-    return {fence = fence, deadline = tonumber(deadline)}
+    local fence, deadline, since, owner = string.match(lease, '^(%S+) (%d+) (%d+) (.*)$')
+    return {fence = fence, deadline = tonumber(deadline), since = since, owner = owner}
 end
 
 local function holds(job, unit, fence)
     local lease = lease_of(job, unit)
     return lease ~= nil and lease.fence == fence
 end
+
+local function note_error(job, unit, reason) call('HSET', job.prefix .. 'errors', unit, reason) end
 
 local function done_of(job, unit)
     local done = call('HGET', job.prefix .. 'done', unit)
@@ -152,10 +164,13 @@ local function end_job(job, status, reason, result)
     end
     call('ZREM', 'lathe:open', job.place)
     call('ZREM', 'lathe:ready', job.place)
+    call('ZREM', 'lathe:open_by_age', job.id)
+    call('ZADD', 'lathe:ended_by_age', serial_of(job), job.id)
     touch(job, 'status', status, 'finished_us', text(now_us()))
     if reason then call('HSET', job.key, 'error', reason) end
     if result then call('HSET', job.key, 'result', result) end
     if RETAIN_MS == 0 then return end
+    call('ZADD', 'lathe:expiring', text(now_us() + RETAIN_MS * 1000), job.id)
     call('PEXPIRE', job.key, RETAIN_MS)
     for _, suffix in ipairs(SUFFIXES) do call('PEXPIRE', job.prefix .. suffix, RETAIN_MS) end
 end
@@ -169,6 +184,7 @@ local function grant(job, unit, owner, ttl_ms)
         if lease.deadline > now then
             return 'BUSY', nil, math.floor((lease.deadline - now) / 1000) + 1
         end
+        note_error(job, unit, 'its worker died or hung: ' .. lease.owner)
         if call('HINCRBY', job.prefix .. 'tries', 'd' .. unit, 1) >= DEATHS_MAX then
             end_job(job, 'failed', fmt('%s: %d workers died or hung while they worked on it',
                 name_of(job, unit), DEATHS_MAX))
@@ -177,7 +193,7 @@ local function grant(job, unit, owner, ttl_ms)
     end
     local deadline = now + ttl_ms * 1000
     local fence = text(job.epoch) .. '-' .. text(call('HINCRBY', job.key, 'counter', 1))
-    call('HSET', job.prefix .. 'lease', unit, fence .. ' ' .. text(deadline) .. ' ' .. owner)
+    call('HSET', job.prefix .. 'lease', unit, fmt('%s %.0f %.0f %s', fence, deadline, now, owner))
     if is_unit(unit) then
         take_off(job, unit)
         call('ZADD', 'lathe:leases', text(deadline), job.id .. '/' .. unit)
@@ -224,6 +240,9 @@ local function restart(job, epoch, keep)
     end
     call('ZREM', 'lathe:ready', job.place)
     call('ZADD', 'lathe:open', 0, job.place)
+    call('ZADD', 'lathe:open_by_age', serial_of(job), job.id)
+    call('ZREM', 'lathe:ended_by_age', job.id)
+    call('ZREM', 'lathe:expiring', job.id)
     call('HDEL', job.key, 'error', 'result', 'merge_fence')
     touch(job, 'epoch', text(epoch), 'counter', 0, 'finished_us', 0, 'planned', keep and 1 or 0,
         'status', keep and 'transcoding' or 'queued')
@@ -231,9 +250,11 @@ local function restart(job, epoch, keep)
     for _, suffix in ipairs(SUFFIXES) do call('PERSIST', job.prefix .. suffix) end
     if keep then -- done units keep their failures too, should the merge refuse them later
         call('HDEL', job.prefix .. 'tries', 'fmerge', 'dmerge', 'fsplit', 'dsplit')
+        call('HDEL', job.prefix .. 'errors', 'merge', 'split')
         for unit = 0, job.total - 1 do
             if call('HEXISTS', job.prefix .. 'done', unit) == 0 then
                 call('HDEL', job.prefix .. 'tries', 'f' .. unit, 'd' .. unit)
+                call('HDEL', job.prefix .. 'errors', unit)
                 if call('SISMEMBER', job.prefix .. 'unstored', unit) == 0 then
                     block(job, unit, unit_of(job, unit))
                 end
@@ -241,7 +262,7 @@ local function restart(job, epoch, keep)
         end
         return unblock(job)
     end
-    for _, suffix in ipairs({'plan', 'done', 'tries', 'unstored'}) do
+    for _, suffix in ipairs({'plan', 'done', 'tries', 'unstored', 'errors'}) do
         call('UNLINK', job.prefix .. suffix)
     end
     touch(job, 'unstored_units', 0, 'total_units', 0, 'completed_units', 0, 'total_chunks', 0, 'completed_chunks', 0,

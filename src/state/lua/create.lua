@@ -10,4 +10,10 @@ call('HSET', 'job:' .. id, 'v', 1, 'status', 'queued', 'priority', ARGV[2], 'epo
     'created_us', now, 'updated_us', now, 'finished_us', 0, 'place', place, 'record', ARGV[3])
 call('PERSIST', 'job:' .. id)
 call('ZADD', 'lathe:open', 0, place)
+call('ZADD', 'lathe:open_by_age', call('GET', 'lathe:serial'), id)
+-- Those that have expired leave the list, a few each time.
+for _, old in ipairs(call('ZRANGEBYSCORE', 'lathe:expiring', '-inf', now, 'LIMIT', 0, 10)) do
+    call('ZREM', 'lathe:expiring', old)
+    if call('EXISTS', 'job:' .. old) == 0 then call('ZREM', 'lathe:ended_by_age', old) end
+end
 return {'GRANTED'}

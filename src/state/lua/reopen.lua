@@ -16,6 +16,7 @@ for _, unit in ipairs(units) do
     local u = unit_of(job, unit)
     call('HDEL', job.prefix .. 'done', unit)
     call('HINCRBY', job.prefix .. 'tries', 'f' .. unit, 1)
+    note_error(job, unit, ARGV[3])
     call('HSET', job.prefix .. 'floor', unit, text(job.counter))
     call('HINCRBY', job.key, 'completed_units', -1)
     if u.kind == 0 then job.pilots_left = job.pilots_left + 1 end

@@ -1,0 +1,4 @@
+-- SPDX-License-Identifier: MIT
+-- worker
+call('ZREM', 'lathe:workers', id)
+return call('DEL', 'lathe:worker:' .. id)
