@@ -1,13 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The manual says what the program does: every option, letter and default of `lathe help` is in
-# docs/configuration.md and in the man page, and nothing else is; likewise the variables LATHE_*.
+# docs/configuration.md and in the man page, and nothing else is; likewise the variables LATHE_*. The
+# pages of the configuration hold what the program prints about it.
 #
 # usage: tests/docs_options.sh LATHE SOURCE_FOLDER
 set -u
 lathe=$1
 page=$2/docs/configuration.md
 man=$2/docs/man/lathe.1.scd
+man_conf=$2/docs/man/lathe.conf.5.scd
 faults=0
 fault() {
     echo "docs_options: $*"
@@ -51,15 +53,24 @@ for name in $(sed -n '/^# OPTIONS OF/,/^# OUTPUT/p' "$man" | grep '^\*-' | grep 
     [[ " $all " == *" ${name#--} "* ]] || fault "$man: no command has the option $name"
 done
 
-# A variable is a whole string in the sources; "LATHE_SLOT_*" there is a pattern.
-variables=$(grep -rhoE --include='*.[ch]' '"(LATHE_[A-Z_]*[A-Z]|NO_COLOR)"' "$2/src" "$2/hwaccel" |
-    tr -d '"' | sort -u)
+reference=$("$lathe" config --config /dev/null --reference)
+[ -n "$reference" ] || fault "'lathe config --reference' prints nothing"
+[ "$(sed -n '/^<!-- made by: lathe config --reference -->$/,/^<!-- end -->$/{/^<!--/d;p}' "$page")" = "$reference" ] ||
+    fault "$page: the table of options is not what 'lathe config --reference' prints"
+entries=$("$lathe" config --config /dev/null --man)
+[ "$(sed -n '/^# OPTIONS$/,/^# FILES$/{/^# /d;p}' "$man_conf" | sed '1{/^$/d}')" = "$entries" ] ||
+    fault "$man_conf: the options are not what 'lathe config --man' prints"
+
+# Variables that are no options. One is a whole string in the sources; "LATHE_SLOT_*" there is a pattern.
+options=$(grep -o '`LATHE_[A-Z0-9_]*`' <<<"$reference" | tr -d '`')
+variables=$(grep -rhoE --include='*.[ch]' '"(LATHE_[A-Z0-9_]*[A-Z0-9]|NO_COLOR)"' "$2/src" "$2/hwaccel" |
+    tr -d '"' | sort -u | grep -vxF "$options")
 [ -n "$variables" ] || fault "no variables in the sources"
 for name in $variables; do
     grep -q "^| \`$name\` |" "$page" || fault "$page lacks $name"
     grep -q "^\*$name\*$" "$man" || fault "$man lacks $name"
 done
-for name in $(grep -ohE '^(\| `|\*)LATHE_[A-Z_]*' "$page" "$man" | grep -o 'LATHE.*' | sort -u); do
+for name in $(grep -ohE '^(\| `|\*)LATHE_[A-Z0-9_]*' "$page" "$man" | grep -o 'LATHE.*' | sort -u); do
     grep -qx "$name" <<<"$variables" || fault "nothing in the sources reads $name"
 done
 

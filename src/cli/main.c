@@ -10,6 +10,8 @@
 
 #include "commands.h"
 #include "lathe/base.h"
+#include "lathe/config.h"
+#include "lathe/log.h"
 #include "slot_memory.h"
 
 static void on_signal(int signal)
@@ -71,6 +73,21 @@ static int unknown(const char *word)
     return lathe_cli_complain(&err);
 }
 
+/* Before any thread is started: what lower layers and slots are told travels in the environment. */
+static int run_command(const struct lathe_command *command, struct lathe_settings *settings,
+                       const struct lathe_config *config)
+{
+    struct lathe_error err = {0};
+    if (!settings->slots)
+        settings->slots = (int)config->slots;
+    if (lathe_config_export(config, &err) < 0 ||
+        lathe_slot_memory_set((unsigned)settings->slots, &err) < 0)
+        return lathe_cli_complain(&err);
+    lathe_log_set_level((enum lathe_log_level)config->log_level);
+    lathe_cli_configuration = config;
+    return command->run(settings);
+}
+
 static int dispatch(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
@@ -95,9 +112,12 @@ static int dispatch(int argc, char **argv)
         return lathe_cli_complain(&err);
     if (settings.help)
         return print_text(lathe_options_help(command));
-    if (lathe_slot_memory_set((unsigned)settings.slots, &err) < 0)
+    struct lathe_config config;
+    if (lathe_config_load(settings.config, 0, NULL, &config, &err) < 0)
         return lathe_cli_complain(&err);
-    return command->run(&settings);
+    int r = run_command(command, &settings, &config);
+    lathe_config_finish(&config);
+    return r;
 }
 
 int main(int argc, char **argv)

@@ -94,6 +94,19 @@ static const struct lathe_option probe_options[] = {
     OPTION_HELP,
 };
 
+static const struct lathe_option config_options[] = {
+    {"config", 0, LATHE_OPTION_TEXT, AT(config), "FILE", NULL, 0, 0,
+     "the file to read [/etc/lathe/lathe.conf]"},
+    {"sample", 0, LATHE_OPTION_FLAG, AT(sample), NULL, NULL, 0, 0,
+     "print a file with every option as a comment"},
+    {"reference", 0, LATHE_OPTION_FLAG, AT(reference), NULL, NULL, 0, 0,
+     "print the table of the manual, in Markdown"},
+    {"man", 0, LATHE_OPTION_FLAG, AT(man), NULL, NULL, 0, 0,
+     "print the entries of lathe.conf(5), for scdoc"},
+    OPTION_JSON,
+    OPTION_HELP,
+};
+
 const struct lathe_command lathe_commands[] = {
     {"run", "INPUT -o OUTPUT [options]", "transcode one video on this machine", run_options,
      LATHE_COUNT(run_options), 1, 1,
@@ -110,6 +123,11 @@ const struct lathe_command lathe_commands[] = {
      "  lathe probe\n"
      "  lathe probe --presets\n",
      lathe_cli_probe},
+    {"config", "[options]", "show how this host is configured, and by whom", config_options,
+     LATHE_COUNT(config_options), 0, 0,
+     "  lathe config\n"
+     "  lathe config --sample >lathe.conf\n",
+     lathe_cli_config},
 };
 const size_t lathe_n_commands = LATHE_COUNT(lathe_commands);
 

@@ -23,6 +23,8 @@ struct lathe_settings {
     int passes, slots;                 /* slots 0 = chosen */
     double chunk_seconds, gop_seconds; /* 0 = chosen */
     bool keep, upscale, json, quiet, presets, sessions, help;
+    bool sample, reference, man; /* of config */
+    const char *config;          /* the file of the configuration */
 };
 
 enum lathe_option_type {

@@ -15,6 +15,7 @@
 #include "table.h"
 
 struct lathe_cancel *lathe_cli_cancel;
+const struct lathe_config *lathe_cli_configuration;
 
 int lathe_cli_complain(const struct lathe_error *err)
 {
