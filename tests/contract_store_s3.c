@@ -221,9 +221,10 @@ void test_s3_faults(void **state)
     if (!is_s3() || !getenv("LATHE_FAULT_FILE"))
         skip();
     static const char *const survived[] = {
-        "PUT 503 2",  "PUT error200 2", "PUT lost 1", "PUT flip 1",  "PUT hang 1",
-        "GET 503 2",  "GET error200 1", "GET cut 2",  "GET flip 2",  "GET hang 1",
-        "HEAD 503 2", "HEAD lost 1",    "POST 503 2", "POST lost 2", "POST error200 2",
+        "PUT 503 2",   "PUT error200 2", "PUT lost 1",     "PUT flip 1",
+        "PUT hang 1",  "GET 503 2",      "GET error200 1", "GET cut 2",
+        "GET flip 2",  "GET hang 1",     "GET slow 1",     "HEAD 503 2",
+        "HEAD lost 1", "POST 503 2",     "POST lost 2",    "POST error200 2",
     };
     struct lathe_store *store = open_store();
     for (size_t i = 0; i < LATHE_COUNT(survived); i++) {

@@ -1,16 +1,15 @@
-# shellcheck shell=sh
+# shellcheck shell=bash
 # SPDX-License-Identifier: MIT
-# A Kafka broker of our own on loopback (KRaft, one node), for tests and for scripts/cluster. Sourced.
-# The jars are kept in LATHE_CLUSTER_CACHE between runs.
-kafka_cache=${LATHE_CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lathe-cluster}/kafka-4.3.1
+# Kafka 4.3.1, one node (KRaft), from Maven's registry; Java from Debian. Sourced after server.sh,
+# which says what the functions promise.
+kafka_home=$server_cache/kafka-4.3.1
+kafka_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-# kafka_install: Java from Debian, the broker from Maven's registry
 kafka_install() {
-    command -v java >/dev/null && command -v mvn >/dev/null ||
-        apt-get install -qq -y --no-install-recommends maven openjdk-17-jre-headless >/dev/null
-    [ -f "$kafka_cache/complete" ] && return 0
-    mkdir -p "$kafka_cache"
-    cat >"$kafka_cache/pom.xml" <<'POM'
+    server_packages "java mvn" "maven openjdk-17-jre-headless" || return
+    [ -f "$kafka_home/complete" ] && return
+    mkdir -p "$kafka_home" || return
+    cat >"$kafka_home/pom.xml" <<'POM'
 <project><modelVersion>4.0.0</modelVersion>
   <groupId>lathe.test</groupId><artifactId>kafka-broker</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
@@ -19,21 +18,20 @@ kafka_install() {
     <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version></dependency>
   </dependencies></project>
 POM
-    mvn -B -q -f "$kafka_cache/pom.xml" dependency:copy-dependencies \
-        -DoutputDirectory="$kafka_cache/libs" -DincludeScope=runtime && touch "$kafka_cache/complete"
+    mvn -B -q -Dstyle.color=never -f "$kafka_home/pom.xml" dependency:copy-dependencies \
+        -DoutputDirectory="$kafka_home/libs" -DincludeScope=runtime >&2 &&
+        touch "$kafka_home/complete"
 }
 
-kafka_java() {
-    kafka_dir=$1
-    shift
-    exec java -Xms128m -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
-        "-Dlog4j2.configurationFile=$kafka_dir/log4j2.properties" -cp "$kafka_cache/libs/*" "$@"
+# Sets kafka_java: the command line up to the class. A small heap and one compiler, since two cores
+# are shared with what is tested.
+kafka_set_java() { # DIR
+    kafka_java=(java -Xms128m -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+        "-Dlog4j2.configurationFile=$1/log4j2.properties" -cp "$kafka_home/libs/*")
 }
 
-# kafka_start DIR PORT CONTROLLER_PORT: returns when it answers; keeps the data of an earlier start
-kafka_start() {
-    mkdir -p "$1/data"
-    cat >"$1/log4j2.properties" <<'LOG'
+kafka_write_log_settings() { # FILE
+    cat >"$1" <<'LOG'
 rootLogger.level=warn
 rootLogger.appenderRefs=out
 rootLogger.appenderRef.out.ref=out
@@ -44,14 +42,19 @@ appender.out.layout.pattern=%d %p %m%n
 logger.server.name=org.apache.kafka.server
 logger.server.level=info
 LOG
+}
+
+# Lines of DIR/listener replace PLAINTEXT for clients, e.g. with TLS. The last three: a broker that
+# was killed may come back after 2 seconds, and the cleaner's buffer fits the heap.
+kafka_write_settings() { # DIR PORT CONTROLLER_PORT
     cat >"$1/server.properties" <<CONF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$3
-listeners=PLAINTEXT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
-advertised.listeners=PLAINTEXT://127.0.0.1:$2
+listeners=CLIENT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
+advertised.listeners=CLIENT://127.0.0.1:$2
+inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=$1/data
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4
@@ -64,32 +67,33 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=8388608
 CONF
-    [ -f "$1/data/meta.properties" ] ||
-        (kafka_java "$1" kafka.tools.StorageTool format --cluster-id lathetestclusterid0001 \
-            --config "$1/server.properties") >"$1/format.log" 2>&1 || return 1
-    (kafka_java "$1" kafka.Kafka "$1/server.properties") >"$1/log" 2>&1 </dev/null &
-    echo $! >"$1/pid"
-    kafka_tries=0
-    until grep -q 'Transitioning from RECOVERY to RUNNING' "$1/log"; do
-        kafka_tries=$((kafka_tries + 1))
-        if [ $kafka_tries -gt 600 ] || ! kill -0 "$(cat "$1/pid")" 2>/dev/null; then
-            echo "kafka: it does not answer; the end of its log:" >&2
-            tail -n 5 "$1/log" >&2
-            return 1
-        fi
-        sleep .1
-    done
+    if [ -f "$1/listener" ]; then
+        cat "$1/listener" >>"$1/server.properties"
+    else
+        echo "listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT" \
+            >>"$1/server.properties"
+    fi
 }
 
-# kafka_stop DIR [SIGNAL]
-kafka_stop() {
-    [ -f "$1/pid" ] || return 0
-    kafka_pid=$(cat "$1/pid")
-    rm -f "$1/pid"
-    kill -s "${2:-TERM}" "$kafka_pid" 2>/dev/null || return 0
-    kafka_tries=0
-    while kill -0 "$kafka_pid" 2>/dev/null && [ $kafka_tries -lt 200 ]; do
-        kafka_tries=$((kafka_tries + 1))
-        sleep .05
-    done
+kafka_start() {
+    local port controller
+    mkdir -p "$1/data" && port=$(server_port "$1" port "${2:-}") &&
+        controller=$(server_port "$1" controller_port) || return
+    server_lives "$1" && return
+    kafka_set_java "$1"
+    kafka_write_log_settings "$1/log4j2.properties"
+    kafka_write_settings "$1" "$port" "$controller"
+    [ -f "$1/data/meta.properties" ] ||
+        "${kafka_java[@]}" kafka.tools.StorageTool format --cluster-id lathetestclusterid0001 \
+            --config "$1/server.properties" >"$1/format.log" 2>&1 || return
+    : >"$1/log"
+    server_launch "$1" "${kafka_java[@]}" kafka.Kafka "$1/server.properties"
+    server_await "$1" 60 grep -q 'Transitioning from RECOVERY to RUNNING' "$1/log"
+}
+
+kafka_stop() { server_stop "$@"; }
+
+kafka_make_topics() { # DIR PARTITIONS [PREFIX]: those of Lathe; it is fine when they are there
+    python3 "$kafka_here/kafka_topics.py" "$(<"$1/port")" "$2" "${3:-}video-jobs" \
+        "${3:-}video-chunks" "${3:-}video-chunks.dlq"
 }

