@@ -43,6 +43,7 @@ struct lathe_config {
     char *gpu_cache;
     int64_t log_level; /* enum lathe_log_level */
     char *metrics_listen;
+    char *door; /* "" = chosen by the program */
 
     /* Where each option of the table comes from: "FILE:LINE", "LATHE_…", "--…"; NULL = default. */
     char *origins[LATHE_CONFIG_OPTIONS_MAX];

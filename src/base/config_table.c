@@ -224,6 +224,15 @@ const struct lathe_config_option lathe_config_options[] = {
      .standard = "127.0.0.1:9640",
      .allowed = "ADDRESS:PORT",
      .help = "where a worker serves /metrics, /healthz and /readyz; set to nothing: nowhere"},
+    {.name = "door",
+     .variable = "LATHE_DOOR",
+     .type = LATHE_CONFIG_TEXT,
+     .offset = AT(door),
+     .standard = "",
+     .standard_words = "/run/lathe/door.sock, where there is such a folder",
+     .allowed = "a path, or none",
+     .exported = true,
+     .help = "socket by which people of this host use its worker; its group may"},
 };
 const size_t lathe_n_config_options = LATHE_COUNT(lathe_config_options);
 _Static_assert(LATHE_COUNT(lathe_config_options) <= LATHE_CONFIG_OPTIONS_MAX,
