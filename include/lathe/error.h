@@ -31,6 +31,7 @@ struct lathe_error {
     bool retriable;         /* whether the same call may succeed later */
     char what[512];         /* one line: what failed, on which input, and why */
     char hint[256];         /* one line: what to do about it; may be empty */
+    bool by_port;           /* a queue, state or store said so, not the media */
     int gpu_verdict;        /* of a failed attempt on a GPU: enum lathe_hw_verdict; 0 = none */
 };
 

@@ -39,6 +39,7 @@ struct lathe_message {
 void lathe_message_clear(struct lathe_message *message); /* frees the body; NULL is allowed */
 
 struct lathe_queue;
+struct lathe_patience;
 
 struct lathe_queue_driver {
     const char *name; /* as written in the configuration: "sqlite", "kafka" */
@@ -73,7 +74,9 @@ struct lathe_queue_driver {
 /* The front. -ENOENT: no driver of that name in this build. */
 int lathe_queue_open(const char *driver, const char *location, struct lathe_queue **ret,
                      struct lathe_error *err);
-void lathe_queue_close(struct lathe_queue *queue);          /* NULL is allowed */
+void lathe_queue_close(struct lathe_queue *queue); /* NULL is allowed */
+/* For all calls from here on; before other threads use the handle. See port.h. */
+void lathe_queue_set_patience(struct lathe_queue *queue, const struct lathe_patience *patience);
 int lathe_queue_settle_ms(const struct lathe_queue *queue); /* the driver's; see there */
 int lathe_queue_publish(struct lathe_queue *queue, enum lathe_topic topic, const char *key,
                         const char *body, struct lathe_error *err);

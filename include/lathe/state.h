@@ -140,6 +140,7 @@ struct lathe_worker_view {
 void lathe_worker_views_free(struct lathe_worker_view *list, size_t count);
 
 struct lathe_state;
+struct lathe_patience;
 
 /* A driver provides all of these ("must") unless marked. Arguments were validated by the front. */
 struct lathe_state_driver {
@@ -266,6 +267,8 @@ struct lathe_state_driver {
 int lathe_state_open(const char *driver, const char *location, struct lathe_state **ret,
                      struct lathe_error *err);
 void lathe_state_close(struct lathe_state *state); /* NULL is allowed */
+/* For all calls from here on; before other threads use the handle. See port.h. */
+void lathe_state_set_patience(struct lathe_state *st, const struct lathe_patience *patience);
 int lathe_state_create(struct lathe_state *st, const char *job_id, int priority, const char *record,
                        struct lathe_error *err);
 int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const char *owner,

@@ -33,6 +33,7 @@ enum lathe_store_put_flags {
 };
 
 struct lathe_store;
+struct lathe_patience;
 
 struct lathe_store_driver {
     const char *name; /* "dir", "s3" */
@@ -68,6 +69,8 @@ struct lathe_store_driver {
 int lathe_store_open(const char *driver, const char *location, struct lathe_store **ret,
                      struct lathe_error *err);
 void lathe_store_close(struct lathe_store *store); /* NULL is allowed */
+/* For all calls from here on; before other threads use the handle. See port.h. */
+void lathe_store_set_patience(struct lathe_store *store, const struct lathe_patience *patience);
 int lathe_store_put(struct lathe_store *store, const char *key, const char *path,
                     const struct lathe_store_meta *meta, unsigned flags,
                     struct lathe_cancel *cancel, struct lathe_error *err);

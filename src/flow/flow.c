@@ -111,6 +111,16 @@ static bool is_permanent(const struct lathe_flow *flow, const struct lathe_error
     return flow->only_host && (why->code == -ENOSPC || why->code == -EDQUOT);
 }
 
+/* Whether this worker is to blame, and another one may do better: its disk is full, or a server
+ * does not let it in. A host that has no other beside it fails the job instead. */
+static bool is_of_host(const struct lathe_flow *flow, const struct lathe_error *why)
+{
+    if (flow->only_host)
+        return false;
+    return why->code == -ENOSPC || why->code == -EDQUOT ||
+           (why->by_port && (why->fault == LATHE_FAULT_CONFIG || why->fault == LATHE_FAULT_SERVER));
+}
+
 static void dead_letter(struct lathe_flow *flow, const char *job_id, uint32_t unit,
                         const char *reason)
 {
@@ -139,11 +149,12 @@ int lathe_flow_attempt_failed(struct lathe_flow *flow, const struct lathe_flow_w
 {
     const char *job_id = work->job_id;
     uint32_t unit = work->unit;
-    if (why->fault == LATHE_FAULT_INTERRUPTED || why->code == -ECANCELED) {
+    bool interrupted = why->fault == LATHE_FAULT_INTERRUPTED || why->code == -ECANCELED;
+    if (interrupted || is_of_host(flow, why)) {
         (void)lathe_state_release(flow->state, job_id, unit, fence, NULL); /* else it runs out */
         if (err)
             *err = *why;
-        return -ECANCELED;
+        return interrupted ? -ECANCELED : why->code;
     }
     enum lathe_verdict verdict;
     int r = lathe_state_attempt_failed(flow->state, job_id, unit, fence, is_permanent(flow, why),

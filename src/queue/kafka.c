@@ -258,6 +258,16 @@ static int publish(void *priv, enum lathe_topic topic, const char *key, const ch
     return delivery.code ? kafka_error(err, delivery.code, kafka->readers[topic].topic) : 0;
 }
 
+/* Only a new consumer, which is a new process, can go on. */
+static int fail_for_ever(struct lathe_error *err, rd_kafka_resp_err_t fault)
+{
+    lathe_error_set(err, -EIO, LATHE_FAULT_SERVER, "Kafka: this consumer cannot go on: %s",
+                    rd_kafka_err2str(fault));
+    if (err)
+        err->retriable = false;
+    return -EIO;
+}
+
 static int take(void *priv, enum lathe_topic topic, int timeout_ms, struct lathe_message *ret,
                 struct lathe_cancel *cancel, struct lathe_error *err)
 {
@@ -273,9 +283,7 @@ static int take(void *priv, enum lathe_topic topic, int timeout_ms, struct lathe
         r = fault ? 0 : kafka_window_take(&reader->window, now_us, ret);
         pthread_mutex_unlock(&reader->mutex);
         if (fault)
-            return lathe_error_set(err, -EIO, LATHE_FAULT_SERVER,
-                                   "Kafka: this consumer cannot go on: %s",
-                                   rd_kafka_err2str(fault));
+            return fail_for_ever(err, fault);
         if (r < 0)
             return lathe_error_nomem(err);
         if (r == 1 || now_us >= give_up_us)

@@ -10,7 +10,7 @@
 
 #include "drivers.h"
 #include "lathe/base.h"
-#include "lathe/metrics.h"
+#include "lathe/port.h"
 
 #define BODY_MAX_BYTES (1u << 20)
 
@@ -21,6 +21,7 @@ static const struct lathe_queue_driver *const drivers[] = {
 
 struct lathe_queue {
     const struct lathe_queue_driver *driver;
+    struct lathe_patience patience;
     max_align_t priv[];
 };
 
@@ -48,14 +49,7 @@ void lathe_message_clear(struct lathe_message *message)
     *message = (struct lathe_message){0};
 }
 
-/* A driver's call, counted and timed. */
-#define CALL(op, ...)                                                                              \
-    ({                                                                                             \
-        int64_t began_us = lathe_clock_monotonic_us();                                             \
-        int call_result = queue->driver->op(queue->priv, __VA_ARGS__);                             \
-        lathe_metrics_request(queue->driver->name, #op, began_us, call_result, err);               \
-        call_result;                                                                               \
-    })
+#define CALL(op, ...) LATHE_PORT_CALL(queue, op, __VA_ARGS__)
 
 int lathe_queue_open(const char *driver, const char *location, struct lathe_queue **ret,
                      struct lathe_error *err)
@@ -89,6 +83,11 @@ void lathe_queue_close(struct lathe_queue *queue)
         return;
     queue->driver->close(queue->priv);
     free(queue);
+}
+
+void lathe_queue_set_patience(struct lathe_queue *queue, const struct lathe_patience *patience)
+{
+    queue->patience = *patience;
 }
 
 int lathe_queue_settle_ms(const struct lathe_queue *queue)

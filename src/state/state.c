@@ -86,6 +86,11 @@ void lathe_state_close(struct lathe_state *state)
     free(state);
 }
 
+void lathe_state_set_patience(struct lathe_state *st, const struct lathe_patience *patience)
+{
+    st->patience = *patience;
+}
+
 int lathe_state_bad_argument(struct lathe_error *err, const char *what)
 {
     return lathe_error_set(err, -EINVAL, LATHE_FAULT_INPUT, "state: %s", what);

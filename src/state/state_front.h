@@ -7,24 +7,18 @@
 
 #include <stddef.h>
 
-#include "lathe/metrics.h"
+#include "lathe/port.h"
 #include "lathe/state.h"
 
 #define LATHE_OWNER_MAX 256 /* bytes of the name of a worker */
 
 struct lathe_state {
     const struct lathe_state_driver *driver;
+    struct lathe_patience patience;
     max_align_t priv[];
 };
 
-/* A driver's call, counted and timed. */
-#define CALL(op, ...)                                                                              \
-    ({                                                                                             \
-        int64_t began_us = lathe_clock_monotonic_us();                                             \
-        int call_result = st->driver->op(st->priv, __VA_ARGS__);                                   \
-        lathe_metrics_request(st->driver->name, #op, began_us, call_result, err);                  \
-        call_result;                                                                               \
-    })
+#define CALL(op, ...) LATHE_PORT_CALL(st, op, __VA_ARGS__)
 
 /* -EINVAL */
 int lathe_state_bad_argument(struct lathe_error *err, const char *what);

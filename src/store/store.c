@@ -11,7 +11,7 @@
 
 #include "drivers.h"
 #include "lathe/base.h"
-#include "lathe/metrics.h"
+#include "lathe/port.h"
 
 static const struct lathe_store_driver *const drivers[] = {
     &lathe_store_dir,
@@ -20,17 +20,11 @@ static const struct lathe_store_driver *const drivers[] = {
 
 struct lathe_store {
     const struct lathe_store_driver *driver;
+    struct lathe_patience patience;
     max_align_t priv[];
 };
 
-/* A driver's call, counted and timed. */
-#define CALL(op, ...)                                                                              \
-    ({                                                                                             \
-        int64_t began_us = lathe_clock_monotonic_us();                                             \
-        int call_result = store->driver->op(store->priv, __VA_ARGS__);                             \
-        lathe_metrics_request(store->driver->name, #op, began_us, call_result, err);               \
-        call_result;                                                                               \
-    })
+#define CALL(op, ...) LATHE_PORT_CALL(store, op, __VA_ARGS__)
 
 int lathe_store_open(const char *driver, const char *location, struct lathe_store **ret,
                      struct lathe_error *err)
@@ -64,6 +58,11 @@ void lathe_store_close(struct lathe_store *store)
         return;
     store->driver->close(store->priv);
     free(store);
+}
+
+void lathe_store_set_patience(struct lathe_store *store, const struct lathe_patience *patience)
+{
+    store->patience = *patience;
 }
 
 static bool is_key_character(char c)
