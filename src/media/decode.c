@@ -100,6 +100,7 @@ int media_decoder_open(struct media_decoder *ret, const char *path, const struct
         .own_from = own_from,
         .skip_before = INT64_MIN,
         .last_time = INT64_MIN,
+        .last_packet = UINT32_MAX,
         .reader = {.source = {.fd = -1}},
     };
     ret->frame_duration =
@@ -186,7 +187,9 @@ static int feed(struct media_decoder *d, struct lathe_error *err)
 {
     for (;;) {
         uint32_t number = 0;
-        int r = media_reader_next(&d->reader, d->packet, &number, err);
+        int r = d->reader.next > d->last_packet
+                    ? 0
+                    : media_reader_next(&d->reader, d->packet, &number, err);
         if (r < 0)
             return r;
         if (r == 0) {

@@ -27,6 +27,7 @@ struct media_decoder {
     int64_t first_key_time;
     int64_t frame_duration;
     int64_t last_time;
+    uint32_t last_packet; /* drained after it; the caller may lower it before the first picture */
     bool draining;
     uint64_t damaged; /* packets or pictures with errors */
     uint64_t last_damaged_packet;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "extent.h"
 #include "setup.h"
 
 #define COST_EXPONENT 0.6 /* how a frame's size follows its size in the source */
@@ -335,7 +336,7 @@ static int finish_renditions(struct media_stretch *s, AVPacket *packet, struct l
         int code = 0;
         if (!r->encoder_open)
             code = media_gpu_refuse(err, LATHE_HW_WRONG, "no picture came out of the filters");
-        if (code >= 0 && s->tail_hash[0])
+        if (code >= 0 && (s->tail_hash[0] || s->max_frames))
             code = show_lead_out(s, r, packet, err);
         if (code >= 0 && is_open(s, r))
             code = media_encoder_send(&r->encoder, NULL, 1, err);
@@ -424,6 +425,11 @@ static int run_once(struct media_stretch *s, struct lathe_error *err)
     int r =
         media_decoder_open(&s->source, s->source_path, s->plan, s->index, s->first_packet, s->start,
                            s->end, s->linear, media_gpu_decodes(s->gpu) ? s->gpu : NULL, err);
+    if (r >= 0 && !s->gpu && !s->source.ordinal)
+        s->source.last_packet =
+            s->max_frames
+                ? media_extent_of_pilot(s->plan, s->index, s->first_packet, s->start, s->max_frames)
+                : media_extent_of_chunk(s->plan, s->index, s->first_packet, s->end);
     for (int i = 0; i < s->plan->n_renditions && r >= 0; i++)
         r = open_rendition(s, i, err);
     if (r >= 0)
