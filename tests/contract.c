@@ -25,6 +25,12 @@ void contract_init(int argc, char **argv, const char *embedded, const char *file
     contract.seed = seed ? strtoll(seed, NULL, 10) : lathe_clock_wall_us() % 1000000007;
     /* Not the generator's own step, or neighbouring seeds would give one shifted sequence. */
     contract.random_state = (uint64_t)contract.seed * 0xd1342543de82ef95u + 1;
+    const char *only = getenv("CMOCKA_TEST_FILTER");
+    if (only)
+        cmocka_set_test_filter(only);
+    const char *without = getenv("CMOCKA_SKIP_FILTER");
+    if (without)
+        cmocka_set_skip_filter(without);
     printf("driver %s, LATHE_SEED=%lld\n", contract.driver, (long long)contract.seed);
     fflush(stdout);
 }
@@ -130,4 +136,12 @@ void contract_threads(int n, void *(*body)(void *arg), void *args, size_t arg_si
             pthread_create(&threads[i], NULL, body, (char *)args + (size_t)i * arg_size), 0);
     for (int i = 0; i < n; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
+}
+
+void contract_server(const char *verb, const char *server)
+{
+    char *command = lathe_format("\"$LATHE_SERVER\" %s %s", verb, server);
+    assert_non_null(command);
+    assert_int_equal(system(command), 0);
+    free(command);
 }

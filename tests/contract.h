@@ -6,7 +6,8 @@
  *   contract_state [DRIVER [LOCATION]]     default: the embedded driver on a temporary folder
  *
  * Where LATHE_CONTRACT_RESET is set, that shell command empties the server before each test;
- * @UNIQUE@ in LOCATION becomes another name for each test.
+ * @UNIQUE@ in LOCATION becomes another name for each test. CMOCKA_TEST_FILTER and
+ * CMOCKA_SKIP_FILTER choose tests.
  */
 #ifndef LATHE_TESTS_CONTRACT_H
 #define LATHE_TESTS_CONTRACT_H
@@ -45,5 +46,9 @@ void contract_kill(pid_t pid); /* SIGKILL, and waits for the end */
 
 /* Runs `body(arg)` in n threads at once and joins them. */
 void contract_threads(int n, void *(*body)(void *arg), void *args, size_t arg_size);
+
+/* Does something to a server of tests/servers/with.sh: kill, stop, cont, start (see server.sh).
+ * LATHE_SERVER is set where there is one. */
+void contract_server(const char *verb, const char *server);
 
 #endif

@@ -3,7 +3,7 @@
  * Contract of the queue port: what was published is delivered until somebody says done, whatever
  * dies meanwhile. Duplicates are allowed, losses are not.
  */
-#include "contract.h"
+#include "contract_queue.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -11,53 +11,6 @@
 #include <string.h>
 
 #include "lathe/base.h"
-#include "lathe/queue.h"
-
-static struct lathe_queue *open_queue(void)
-{
-    struct lathe_queue *queue = NULL;
-    struct lathe_error err = {0};
-    if (lathe_queue_open(contract.driver, contract.location, &queue, &err) < 0)
-        fail_msg("%s", err.what);
-    return queue;
-}
-
-static void publish(struct lathe_queue *queue, enum lathe_topic topic, const char *key,
-                    const char *body)
-{
-    struct lathe_error err = {0};
-    if (lathe_queue_publish(queue, topic, key, body, &err) < 0)
-        fail_msg("%s", err.what);
-}
-
-static int take(struct lathe_queue *queue, enum lathe_topic topic, int timeout_ms,
-                struct lathe_message *message)
-{
-    struct lathe_error err = {0};
-    int r = lathe_queue_take(queue, topic, timeout_ms, message, NULL, &err);
-    if (r < 0)
-        fail_msg("%s", err.what);
-    return r;
-}
-
-/* Something waits, and must come. A driver that settles may need a dead neighbour's time-out. */
-static int take_one(struct lathe_queue *queue, enum lathe_topic topic,
-                    struct lathe_message *message)
-{
-    return take(queue, topic, lathe_queue_settle_ms(queue) ? 60000 : 1000, message);
-}
-
-/* Nothing waits: as long as it could take to come, and no longer. */
-static int take_none(struct lathe_queue *queue, enum lathe_topic topic,
-                     struct lathe_message *message)
-{
-    return take(queue, topic, lathe_queue_settle_ms(queue), message);
-}
-
-static void done(struct lathe_queue *queue, const struct lathe_message *message)
-{
-    assert_int_equal(lathe_queue_done(queue, message, NULL), 0);
-}
 
 static void test_names_and_arguments(void **state)
 {
@@ -320,11 +273,20 @@ static void test_many_consumers(void **state)
 int main(int argc, char **argv)
 {
     contract_init(argc, argv, "sqlite", "queue.db");
-#define TEST(name) cmocka_unit_test_setup_teardown(name, contract_setup, contract_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, contract_queue_setup, contract_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_names_and_arguments), TEST(test_delivered_until_done), TEST(test_release),
-        TEST(test_cancel_ends_a_wait),  TEST(test_publisher_killed),     TEST(test_consumer_killed),
+        TEST(test_names_and_arguments),
+        TEST(test_delivered_until_done),
+        TEST(test_release),
+        TEST(test_cancel_ends_a_wait),
+        TEST(test_publisher_killed),
+        TEST(test_consumer_killed),
         TEST(test_many_consumers),
+        TEST(test_kafka_settings),
+        TEST(test_kafka_foreign_records),
+        TEST(test_kafka_long_work),
+        TEST(test_kafka_regained_partitions_flow),
+        TEST(test_kafka_broker_killed),
     };
     return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
 }

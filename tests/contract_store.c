@@ -209,8 +209,5 @@ int main(int argc, char **argv)
         TEST(test_s3_faults),
         cmocka_unit_test_setup_teardown(test_dir_full_disk, contract_setup, unmount_and_teardown),
     };
-    const char *only = getenv("CMOCKA_TEST_FILTER");
-    if (only)
-        cmocka_set_test_filter(only);
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }

@@ -230,6 +230,30 @@ static void test_write_and_read(void **state)
     assert_int_equal(lathe_write_file_atomic(nowhere, "x", 1, &err), -ENOENT);
 }
 
+static void test_secrets(void **state)
+{
+    (void)state;
+    _cleanup_free_ char *path = in_folder("secret");
+    char *data = NULL;
+    struct lathe_error err = {0};
+    assert_int_equal(lathe_read_secret(path, 10, &data, NULL, &err), -ENOENT);
+    assert_int_equal(err.fault, LATHE_FAULT_CONFIG);
+    assert_int_equal(lathe_write_file_atomic(path, "hunter2", 7, &err), 0);
+    static const mode_t open_modes[] = {0644, 0602, 0601};
+    for (size_t i = 0; i < LATHE_COUNT(open_modes); i++) {
+        assert_int_equal(chmod(path, open_modes[i]), 0);
+        assert_int_equal(lathe_read_secret(path, 10, &data, NULL, &err), -EACCES);
+        assert_false(err.retriable);
+        assert_non_null(strstr(err.hint, "chmod o="));
+    }
+    assert_int_equal(chmod(path, 0640), 0); /* a group may be meant to read it */
+    assert_int_equal(lathe_read_secret(path, 6, &data, NULL, &err), -EFBIG);
+    assert_null(data);
+    assert_int_equal(lathe_read_secret(path, 7, &data, NULL, &err), 0);
+    assert_string_equal(data, "hunter2");
+    free(data);
+}
+
 static int write_beyond_the_limit(const char *path)
 {
     signal(SIGXFSZ, SIG_IGN);
@@ -374,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_clocks_and_ids),
         FILES(test_write_and_read),
+        FILES(test_secrets),
         FILES(test_failed_write_changes_nothing),
         FILES(test_directories),
         FILES(test_move),

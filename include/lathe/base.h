@@ -55,6 +55,10 @@ int lathe_remove_tree(const char *path, struct lathe_error *err);
 /* Whole file, NUL-terminated (the NUL is not counted); -EFBIG beyond max_bytes. */
 int lathe_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size,
                     struct lathe_error *err);
+/* The same for a file of keys or passwords, which is refused (-EACCES) when everybody can read it.
+ * Every failure is one of configuration. */
+int lathe_read_secret(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size,
+                      struct lathe_error *err);
 /* Temporary file in the same directory, fsync, rename, fsync of the directory: readers see the
  * old or the new content, also after a power cut. */
 int lathe_write_file_atomic(const char *path, const void *data, size_t size,

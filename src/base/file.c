@@ -82,12 +82,9 @@ int lathe_remove_tree(const char *path, struct lathe_error *err)
     return r < 0 ? lathe_error_errno(err, r, "cannot remove %s", path) : 0;
 }
 
-int lathe_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size,
+static int read_all(int fd, const char *path, size_t max_bytes, char **ret_data, size_t *ret_size,
                     struct lathe_error *err)
 {
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return lathe_error_errno(err, -errno, "cannot open %s", path);
     _cleanup_free_ char *data = NULL;
     size_t used = 0, capacity = 0;
     for (;;) {
@@ -116,6 +113,40 @@ int lathe_read_file(const char *path, size_t max_bytes, char **ret_data, size_t 
     if (ret_size)
         *ret_size = used;
     return 0;
+}
+
+int lathe_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size,
+                    struct lathe_error *err)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return lathe_error_errno(err, -errno, "cannot open %s", path);
+    return read_all(fd, path, max_bytes, ret_data, ret_size, err);
+}
+
+int lathe_read_secret(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size,
+                      struct lathe_error *err)
+{
+    struct stat st;
+    struct lathe_error own = {0};
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int r;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        r = lathe_error_errno(&own, -errno, "cannot open %s", path);
+    } else if (S_ISREG(st.st_mode) && (st.st_mode & 0007)) {
+        r = lathe_error_set(&own, -EACCES, LATHE_FAULT_CONFIG,
+                            "%s holds secrets and can be read by everybody", path);
+        lathe_error_hint(&own, "chmod o= %s", path);
+    } else {
+        r = read_all(fd, path, max_bytes, ret_data, ret_size, &own);
+    }
+    if (r < 0 && own.code != -ENOMEM) {
+        own.fault = LATHE_FAULT_CONFIG;
+        own.retriable = false;
+    }
+    if (r < 0 && err)
+        *err = own;
+    return r;
 }
 
 static int write_all(int fd, const void *data, size_t size)

@@ -20,7 +20,7 @@
 #define LOOK_MS 20         /* how soon a waiting take() sees that it was cancelled */
 #define RECORDS_MAX 1024   /* of one topic in memory: reading pauses */
 #define RECORDS_RESUME 512 /* … and goes on */
-#define SETTLE_MS 5000
+#define SETTLE_MS 3000
 
 /* What a consumer of one topic is made of; the mutex guards window, fault and is_closing. */
 struct reader {
@@ -35,6 +35,7 @@ struct reader {
 
 struct kafka {
     struct kafka_address address;
+    struct kafka_refusal refusal;
     rd_kafka_t *producer;
     pthread_mutex_t mutex; /* guards the making of readers */
     bool is_open;
@@ -214,8 +215,8 @@ static int open_kafka(void *priv, const char *location, struct lathe_error *err)
         pthread_mutex_init(&reader->mutex, NULL);
     }
     kafka->is_open = true;
-    r = kafka_producer_new(&kafka->address, delivered, &kafka->producer, err);
-    return r < 0 ? r : kafka_check_topics(kafka->producer, &kafka->address, err);
+    r = kafka_producer_new(&kafka->address, delivered, &kafka->refusal, &kafka->producer, err);
+    return r < 0 ? r : kafka_check_topics(kafka->producer, &kafka->address, &kafka->refusal, err);
 }
 
 static void close_kafka(void *priv)
@@ -238,7 +239,7 @@ static void close_kafka(void *priv)
         rd_kafka_destroy(kafka->producer);
     if (kafka->is_open)
         pthread_mutex_destroy(&kafka->mutex);
-    free(kafka->address.brokers);
+    kafka_address_clear(&kafka->address);
 }
 
 static int publish(void *priv, enum lathe_topic topic, const char *key, const char *body,

@@ -61,42 +61,6 @@ int kafka_error(struct lathe_error *err, rd_kafka_resp_err_t code, const char *w
     }
 }
 
-static int read_option(struct kafka_address *a, char *option, struct lathe_error *err)
-{
-    char *value = strchr(option, '=');
-    if (value)
-        *value++ = '\0';
-    if (value && strcmp(option, "prefix") == 0 && strlen(value) < sizeof(a->prefix)) {
-        snprintf(a->prefix, sizeof(a->prefix), "%s", value);
-        return 0;
-    }
-    if (value && strcmp(option, "create") == 0 && (a->create = atoi(value)) > 0)
-        return 0;
-    return lathe_error_set(err, -EINVAL, LATHE_FAULT_CONFIG,
-                           "the location of Kafka: \"%s\" is not an option with a value", option);
-}
-
-int kafka_address_parse(const char *location, struct kafka_address *ret, struct lathe_error *err)
-{
-    ret->brokers = strdup(location);
-    if (!ret->brokers)
-        return lathe_error_nomem(err);
-    char *options = strchr(ret->brokers, '?'), *rest = NULL;
-    if (options)
-        *options++ = '\0';
-    int r = 0;
-    for (char *option = options ? strtok_r(options, "&", &rest) : NULL; option && r == 0;
-         option = strtok_r(NULL, "&", &rest))
-        r = read_option(ret, option, err);
-    return r;
-}
-
-void kafka_address_topic(const struct kafka_address *a, enum lathe_topic topic, char *ret,
-                         size_t size)
-{
-    snprintf(ret, size, "%s%s", a->prefix, lathe_topic_name(topic));
-}
-
 /* Libraries return errors, programs log: librdkafka's own lines go nowhere. */
 static void drop_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
@@ -114,6 +78,20 @@ static int set_all(rd_kafka_conf_t *conf, const char *const settings[][2], size_
     return 0;
 }
 
+/* What the user's file says, over what was set before. The text of an error may hold a value, but
+ * not that of a secret: those are texts of any form. */
+static int set_properties(rd_kafka_conf_t *conf, const struct kafka_address *a,
+                          struct lathe_error *err)
+{
+    char why[256];
+    for (size_t i = 0; i < a->n_properties; i++)
+        if (rd_kafka_conf_set(conf, a->properties[i].name, a->properties[i].value, why,
+                              sizeof(why)) != RD_KAFKA_CONF_OK)
+            return lathe_error_set(err, -EINVAL, LATHE_FAULT_CONFIG, "Kafka: %s: %s",
+                                   a->config_path, why);
+    return 0;
+}
+
 static int make(rd_kafka_type_t type, rd_kafka_conf_t *conf, const struct kafka_address *a,
                 rd_kafka_t **ret, struct lathe_error *err)
 {
@@ -122,6 +100,8 @@ static int make(rd_kafka_type_t type, rd_kafka_conf_t *conf, const struct kafka_
     int r = set_all(conf, own, LATHE_COUNT(own), err);
     if (r == 0)
         r = set_all(conf, common_settings, LATHE_COUNT(common_settings), err);
+    if (r == 0)
+        r = set_properties(conf, a, err);
     if (r == 0) {
         rd_kafka_conf_set_log_cb(conf, drop_log);
         *ret = rd_kafka_new(type, conf, why, sizeof(why));
@@ -133,9 +113,21 @@ static int make(rd_kafka_type_t type, rd_kafka_conf_t *conf, const struct kafka_
     return r;
 }
 
+/* The first refusal is kept: nothing later says as well why there is no connection. */
+static void keep_refusal(rd_kafka_t *rk, int code, const char *text, void *opaque)
+{
+    (void)rk;
+    struct kafka_refusal *refusal = opaque;
+    bool is_refusal = code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL;
+    if (!is_refusal || atomic_exchange(&refusal->is_taken, true))
+        return;
+    snprintf(refusal->why, sizeof(refusal->why), "%s", text);
+    atomic_store(&refusal->is_set, true);
+}
+
 int kafka_producer_new(const struct kafka_address *a,
                        void (*delivered)(rd_kafka_t *, const rd_kafka_message_t *, void *),
-                       rd_kafka_t **ret, struct lathe_error *err)
+                       struct kafka_refusal *refusal, rd_kafka_t **ret, struct lathe_error *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     int r = set_all(conf, producer_settings, LATHE_COUNT(producer_settings), err);
@@ -144,6 +136,8 @@ int kafka_producer_new(const struct kafka_address *a,
         return r;
     }
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    rd_kafka_conf_set_error_cb(conf, keep_refusal);
+    rd_kafka_conf_set_opaque(conf, refusal);
     return make(RD_KAFKA_PRODUCER, conf, a, ret, err);
 }
 
@@ -207,16 +201,30 @@ static bool is_listed(const struct rd_kafka_metadata *metadata, const char *name
     return false;
 }
 
-int kafka_check_topics(rd_kafka_t *rk, const struct kafka_address *a, struct lathe_error *err)
+static int unreachable(rd_kafka_t *rk, const struct kafka_address *a, rd_kafka_resp_err_t code,
+                       const struct kafka_refusal *refusal, struct lathe_error *err)
+{
+    rd_kafka_poll(rk, 0);
+    if (atomic_load(&refusal->is_set)) {
+        lathe_error_set(err, -EACCES, LATHE_FAULT_CONFIG, "Kafka at %s: %s", a->brokers,
+                        refusal->why);
+        lathe_error_hint(err, "compare security.protocol, certificates and sasl.* of the file in "
+                              "config= with the server's");
+        return -EACCES;
+    }
+    lathe_error_set(err, -EAGAIN, LATHE_FAULT_SERVER, "Kafka at %s cannot be reached: %s",
+                    a->brokers, rd_kafka_err2str(code));
+    lathe_error_hint(err, "is it running, and does it advertise an address that works here?");
+    return -EAGAIN;
+}
+
+int kafka_check_topics(rd_kafka_t *rk, const struct kafka_address *a,
+                       const struct kafka_refusal *refusal, struct lathe_error *err)
 {
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 1, NULL, &metadata, METADATA_TIMEOUT_MS);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        lathe_error_set(err, -EAGAIN, LATHE_FAULT_SERVER, "Kafka at %s cannot be reached: %s",
-                        a->brokers, rd_kafka_err2str(code));
-        lathe_error_hint(err, "is it running, and does it advertise an address that works here?");
-        return -EAGAIN;
-    }
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return unreachable(rk, a, code, refusal, err);
     int r = 0;
     for (int topic = 0; topic < LATHE_TOPIC_COUNT && r == 0; topic++) {
         char name[128];

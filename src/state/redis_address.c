@@ -38,7 +38,7 @@ static int read_password(struct redis_address *a, const char *path, struct lathe
     size_t size;
     free(a->password);
     a->password = NULL;
-    int r = lathe_read_file(path, PASSWORD_MAX_BYTES, &a->password, &size, err);
+    int r = lathe_read_secret(path, PASSWORD_MAX_BYTES, &a->password, &size, err);
     if (r == 0)
         a->password[strcspn(a->password, "\r\n")] = '\0';
     return r;

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lathe/base.h"
 #include "s3.h"
@@ -68,26 +67,11 @@ static int parse_file(struct sigv4_credentials *keys, char *text, const char *pr
 
 static int from_file(struct s3 *s3, const char *path, struct lathe_error *err)
 {
-    struct stat st;
-    if (stat(path, &st) < 0) {
-        lathe_error_set(err, -EACCES, LATHE_FAULT_CONFIG, "cannot read the keys in %s: %s", path,
-                        strerror(errno));
-        return -EACCES;
-    }
-    if (S_ISREG(st.st_mode) && (st.st_mode & 0007)) {
-        lathe_error_set(err, -EACCES, LATHE_FAULT_CONFIG, "the keys in %s can be read by everybody",
-                        path);
-        lathe_error_hint(err, "chmod o= %s", path);
-        return -EACCES;
-    }
     char *text = NULL;
     size_t size = 0;
-    int r = lathe_read_file(path, FILE_MAX_BYTES, &text, &size, err);
-    if (r < 0) {
-        if (err)
-            err->fault = LATHE_FAULT_CONFIG;
+    int r = lathe_read_secret(path, FILE_MAX_BYTES, &text, &size, err);
+    if (r < 0)
         return r;
-    }
     r = parse_file(&s3->credentials, text, s3->credentials_profile);
     explicit_bzero(text, size);
     free(text);

@@ -7,8 +7,8 @@
 # A SERVER is redis, kafka, or the store's: seaweedfs, minio, versitygw. In an argument @REDIS@,
 # @KAFKA@ and @STORE@ become their locations. The program also gets the settings of
 # `scripts/cluster env`, and
-#   LATHE_CLUSTER_DIR        for tests/servers/server.sh, which kills and starts them
-#   LATHE_CONTRACT_RESET     empties Redis, when it runs
+#   LATHE_SERVER             the program that kills and starts them (server.sh)
+#   LATHE_CONTRACT_RESET     a command that empties Redis, when that runs
 # Exit code 77 when a server cannot be installed here.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,7 +32,7 @@ if ! cluster_install "$dir" "${parts[@]}"; then
     echo "skipped: one of ${parts[*]} cannot be installed here"
     exit 77
 fi
-export LATHE_CLUSTER_DIR=$dir
+export LATHE_CLUSTER_DIR=$dir LATHE_SERVER=$here/server.sh
 for part in "${parts[@]}"; do
     cluster_start "$dir" "$part" || exit 1
     location=$(cluster_location "$dir" "$part")
