@@ -155,6 +155,58 @@ static void test_log(void **state)
     lathe_log_set_level(LATHE_LOG_WARNING);
 }
 
+/* What stderr gets while `f` logs. malloc'd. */
+static char *stderr_of(void (*f)(void))
+{
+    int saved = dup(STDERR_FILENO);
+    _cleanup_fclose_ FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+    f();
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    char *text = calloc(1, 8192);
+    assert_non_null(text);
+    rewind(file);
+    assert_true(fread(text, 1, 8191, file) > 0);
+    return text;
+}
+
+static void log_an_event(void)
+{
+    const struct lathe_log_fields fields = {
+        .job = "j1", .task = "chunk", .chunk = 7, .attempt = 2, .device = "nvenc:0"};
+    lathe_log_event(LATHE_LOG_WARNING, &fields, "it \"broke\"\nin C:\\%d", 1);
+}
+
+static void log_too_much(void)
+{
+    char large[5000];
+    memset(large, '"', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    lathe_log_warning("%s", large);
+}
+
+static void test_log_fields(void **state)
+{
+    (void)state;
+    _cleanup_free_ char *plain = stderr_of(log_an_event);
+    assert_string_equal(plain, "lathe: warning: job j1: chunk 7: it \"broke\" in C:\\1\n");
+    lathe_log_set_format(LATHE_LOG_JSON);
+    _cleanup_free_ char *json = stderr_of(log_an_event);
+    _cleanup_free_ char *large = stderr_of(log_too_much);
+    lathe_log_set_format(LATHE_LOG_TEXT);
+    const char *rest = strstr(json, "\",\"level\":");
+    assert_non_null(rest);
+    assert_memory_equal(json, "{\"time\":\"2", 10);
+    assert_string_equal(rest, "\",\"level\":\"warning\",\"job\":\"j1\",\"task\":\"chunk\","
+                              "\"chunk\":7,\"attempt\":2,\"device\":\"nvenc:0\","
+                              "\"message\":\"it \\\"broke\\\" in C:\\\\1\"}\n");
+    /* still an object when the message is cut off */
+    assert_string_equal(large + strlen(large) - 5, "\\\"\"}\n");
+    assert_true(strlen(large) <= 2048);
+}
+
 static void test_cancel(void **state)
 {
     (void)state;
@@ -404,6 +456,7 @@ int main(void)
         FILES(test_move),
         FILES(test_copy_is_cancelled),
         cmocka_unit_test(test_host),
+        cmocka_unit_test(test_log_fields),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

@@ -83,6 +83,10 @@ json_t *lathe_agent_retries(struct lathe_agent *agent);
 /* Chunks that left a GPU, or could not go there, so far (see flow.h): a new array, or NULL. */
 json_t *lathe_agent_fallbacks(struct lathe_agent *agent);
 
+/* Logs what a worker does, one line an event, with fields (lathe/log.h). Sets `begun` and `ended`.
+ */
+void lathe_agent_log_events(struct lathe_flow_sink *sink);
+
 /* Looks up for the metrics what nobody counts: jobs that wait, devices, scratch space. For daemons;
  * stopped before the agent is closed. */
 struct lathe_observer;

@@ -14,7 +14,7 @@
 #include "lathe/metrics.h"
 
 #define LOOK_MS 15000
-#define JOBS_LOOKED_AT 1000 /* of open jobs, for their status and age */
+#define PAGES_LOOKED_AT 20 /* of open jobs, a thousand each */
 
 struct lathe_observer {
     struct lathe_agent *agent;
@@ -24,25 +24,22 @@ struct lathe_observer {
 
 static void count_jobs(const struct lathe_flow *flow)
 {
-    char **ids = NULL;
-    size_t count = 0;
     unsigned by_status[LATHE_JOB_CANCELLED + 1] = {0};
     int64_t oldest_us = 0;
-    if (lathe_state_list_open(flow->state, &ids, &count, NULL) < 0)
-        return; /* the old figures stay; lathe_backend_up says why */
-    for (size_t i = 0; i < count; i++) {
-        struct lathe_job_view view = {0};
-        if (i >= JOBS_LOOKED_AT) {
-            by_status[LATHE_JOB_QUEUED]++; /* far down the list: hardly anything else */
-        } else if (lathe_state_get(flow->state, ids[i], &view, NULL) == 0) {
-            by_status[view.status]++;
-            if (view.status == LATHE_JOB_QUEUED && (!oldest_us || view.created_us < oldest_us))
-                oldest_us = view.created_us;
-            lathe_job_view_clear(&view);
+    uint64_t cursor = 0;
+    for (int page = 0; page == 0 || (cursor && page < PAGES_LOOKED_AT); page++) {
+        struct lathe_job_view *views = NULL;
+        size_t count = 0;
+        if (lathe_state_list(flow->state, LATHE_JOBS_OPEN, cursor, LATHE_LIST_MAX, &views, &count,
+                             &cursor, NULL) < 0)
+            return; /* the old figures stay; lathe_backend_up says why */
+        for (size_t i = 0; i < count; i++) {
+            by_status[views[i].status]++;
+            if (views[i].status == LATHE_JOB_QUEUED) /* the youngest come first */
+                oldest_us = views[i].created_us;
         }
-        free(ids[i]);
+        lathe_job_views_free(views, count);
     }
-    free(ids);
     for (int s = LATHE_JOB_QUEUED; s <= LATHE_JOB_MERGING; s++)
         lathe_metrics_set(LATHE_METRIC_JOBS,
                           LATHE_LABELS(lathe_job_status_name((enum lathe_job_status)s)),
