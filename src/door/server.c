@@ -190,6 +190,18 @@ static int start_guest(struct guest *guest)
     return -r;
 }
 
+/* Says why and closes. A request that had come already must not lie there unread, or the kernel
+ * would throw the answer away. */
+static void refuse(int fd, const struct lathe_error *why)
+{
+    char rest[64];
+    (void)send_answer(fd, why->code, NULL, -1, why);
+    (void)shutdown(fd, SHUT_RD);
+    while (recv(fd, rest, sizeof rest, MSG_DONTWAIT) > 0)
+        ;
+    close(fd);
+}
+
 static void let_in(struct lathe_door *door, int fd)
 {
     struct lathe_door_peer peer = {0};
@@ -201,10 +213,8 @@ static void let_in(struct lathe_door *door, int fd)
     if (r == 0 && (find_place(door, fd, &peer, &guest) < 0 || start_guest(guest) < 0))
         r = lathe_error_set(&why, -EBUSY, LATHE_FAULT_RESOURCE,
                             "the worker has too many connections from its door");
-    if (r == 0)
-        return;
-    (void)send_answer(fd, r, NULL, -1, &why);
-    close(fd);
+    if (r < 0)
+        refuse(fd, &why);
 }
 
 static void *keep_door(void *opaque)
