@@ -30,6 +30,7 @@ struct run {
     struct lathe_progress_line line;
     int64_t started_us;
     size_t fallbacks_logged;
+    bool hardware_logged;
     json_t *report;
 };
 
@@ -108,6 +109,18 @@ static int open_agent(struct run *run, struct lathe_error *err)
     return lathe_agent_open(&options, &run->agent, err);
 }
 
+static void log_hardware(struct run *run)
+{
+    if (run->hardware_logged)
+        return;
+    json_t *hardware = lathe_placement_to_json(lathe_agent_flow(run->agent)->placement);
+    const char *summary = json_string_value(json_object_get(hardware, "summary"));
+    run->hardware_logged = summary && summary[0];
+    if (run->hardware_logged)
+        lathe_log_info("hardware: %s", summary);
+    json_decref(hardware);
+}
+
 /* As they happen, for who wants to know (LATHE_LOG=info); the summary has them by reason. */
 static void log_fallbacks(struct run *run)
 {
@@ -127,6 +140,7 @@ static void log_fallbacks(struct run *run)
 static void tick(void *opaque)
 {
     struct run *run = opaque;
+    log_hardware(run);
     log_fallbacks(run);
     struct lathe_agent_progress progress;
     lathe_agent_get_progress(run->agent, &progress);
@@ -189,6 +203,7 @@ static int transcode(struct run *run, struct lathe_error *err)
         r = lathe_cli_begin(run->agent, &run->scratch, &run->job, err);
     if (r == 0) {
         r = lathe_agent_run(run->agent, run->job.id, tick, run, err);
+        log_hardware(run);
         log_fallbacks(run);
         lathe_progress_line_clear(&run->line);
     }

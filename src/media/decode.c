@@ -44,14 +44,44 @@ int media_decoder_open_codec(const AVStream *stream, int reorder_depth, const st
     return 0;
 }
 
-static int call_witness(struct media_decoder *d, struct lathe_error *err)
+/* In HEVC every key frame is one picture that refers to no other, also where an open GOP begins. */
+static bool stands_alone(const struct media_decoder *d, const struct media_index_entry *entry)
+{
+    unsigned flag = d->codec->codec_id == AV_CODEC_ID_HEVC ? MEDIA_INDEX_KEY : MEDIA_INDEX_EXACT;
+    return entry->flags & flag && entry->time != MEDIA_NO_TIME;
+}
+
+/* In the last chunk, where no key frame of a next one proves that the end was right. */
+static void plan_to_follow(struct media_decoder *d, uint32_t first_packet)
+{
+    const struct media_index *index = d->reader.index;
+    int64_t latest = INT64_MIN;
+    uint32_t at = index->count;
+    while (at > first_packet && d->follow_from == UINT32_MAX) {
+        const struct media_index_entry *entry = &index->entries[--at];
+        if (entry->time != MEDIA_NO_TIME && entry->time > latest) {
+            latest = entry->time;
+            d->last_shown = at;
+        }
+        if (stands_alone(d, entry))
+            d->follow_from = at;
+    }
+}
+
+static int call_witness(struct media_decoder *d, int reorder_depth, uint32_t first_packet,
+                        struct lathe_error *err)
 {
     AVCodecContext *decoder = NULL;
-    int r = media_decoder_open_codec(media_source_video(&d->reader.source), 0, NULL, &decoder, err);
+    int r = media_decoder_open_codec(media_source_video(&d->reader.source), reorder_depth, NULL,
+                                     &decoder, err);
     if (r < 0)
         return r;
+    if (d->witness_end == INT64_MAX)
+        plan_to_follow(d, first_packet);
     return media_witness_init(&d->witness, decoder) < 0 ? lathe_error_nomem(err) : 0;
 }
+
+#define FOLLOWED_EVERY 16 /* pictures */
 
 /* So many a second, where there are more, within the stretch, and all behind it: the picture after
  * the last one is the proof of the join. */
@@ -60,10 +90,12 @@ static int call_witness(struct media_decoder *d, struct lathe_error *err)
 static void show_witness(struct media_decoder *d, const struct media_index_entry *entry,
                          uint32_t number)
 {
-    /* In HEVC every key frame is one picture that refers to no other, also where an open GOP
-     * begins. */
-    unsigned alone = d->codec->codec_id == AV_CODEC_ID_HEVC ? MEDIA_INDEX_KEY : MEDIA_INDEX_EXACT;
-    if (!(entry->flags & alone) || entry->time == MEDIA_NO_TIME)
+    if (number >= d->follow_from) {
+        bool wanted = (number - d->follow_from) % FOLLOWED_EVERY == 0 || number == d->last_shown;
+        media_witness_follow(&d->witness, d->packet, wanted);
+        return;
+    }
+    if (!stands_alone(d, entry))
         return;
     int64_t time = entry->time - d->origin;
     if (time < d->witness_from)
@@ -97,6 +129,7 @@ int media_decoder_open(struct media_decoder *ret, const char *path, const struct
             plan->time_base.den / (plan->time_base.num > 0 ? plan->time_base.num : 1),
         .witness_from = own_from,
         .witness_end = own_end,
+        .follow_from = UINT32_MAX,
         .own_from = own_from,
         .skip_before = INT64_MIN,
         .last_time = INT64_MIN,
@@ -129,7 +162,7 @@ int media_decoder_open(struct media_decoder *ret, const char *path, const struct
                                                plan->reorder_depth, gpu, &ret->codec, err)
                     : lathe_error_nomem(err);
     if (r >= 0 && gpu)
-        r = call_witness(ret, err);
+        r = call_witness(ret, plan->reorder_depth, first_packet, err);
     if (r < 0) {
         media_decoder_close(ret);
         return r;
@@ -194,6 +227,8 @@ static int feed(struct media_decoder *d, struct lathe_error *err)
             return r;
         if (r == 0) {
             d->draining = true;
+            if (d->gpu && d->follow_from != UINT32_MAX)
+                media_witness_follow(&d->witness, NULL, false);
             r = avcodec_send_packet(d->codec, NULL);
             return r < 0 && r != AVERROR_EOF
                        ? media_error(err, r, LATHE_FAULT_INTERNAL, "cannot drain the decoder")
@@ -211,9 +246,9 @@ static int feed(struct media_decoder *d, struct lathe_error *err)
             if (r < 0)
                 return r;
         }
+        d->packet->pts = d->packet->dts = number;
         if (d->gpu)
             show_witness(d, entry, number);
-        d->packet->pts = d->packet->dts = number;
         r = avcodec_send_packet(d->codec, d->packet);
         av_packet_unref(d->packet);
         if (r == AVERROR(ENOMEM))

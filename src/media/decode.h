@@ -36,12 +36,15 @@ struct media_decoder {
     struct media_witness witness;
     int64_t ticks_per_second;
     int64_t witness_from, witness_end; /* key frames from then on are seen, beyond the end all */
+    uint32_t follow_from; /* packet from which on the witness decodes all; UINT32_MAX: never */
+    uint32_t last_shown;  /* packet of the source's last picture */
 };
 
 /* Opens the source at `first_packet` (linear: without seeking) to deliver pictures from `own_from`
  * on; earlier ones are lead-in and may be wrong. The plan gives origin, reorder depth and time
  * mode; the index stays the caller's. With a `gpu` pictures are surfaces, any error fails, and some
- * key frames are compared with software's; those from `own_end` on always. */
+ * key frames are compared with software's; those from `own_end` on always, and (INT64_MAX: the
+ * last chunk) some pictures up to the source's end. */
 int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
                        const struct media_index *index, uint32_t first_packet, int64_t own_from,
                        int64_t own_end, bool linear, const struct media_gpu *gpu,

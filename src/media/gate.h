@@ -11,7 +11,7 @@
 #include "lathe/error.h"
 #include "picture.h"
 
-/* Every so many frames one is looked at, and the first. */
+/* Every so many frames one is looked at, and the first and the last. */
 #define MEDIA_GATE_EVERY 16
 
 struct media_gate {

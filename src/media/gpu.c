@@ -30,12 +30,15 @@ static void cool(void)
     warm = (struct media_gpu){0};
 }
 
+/* Only devices that opened before get orders, so one that does not is gone, unless it is full. */
 static int judge_opening(const struct lathe_hwaccel *family, int code, struct lathe_error *err)
 {
     char log[1024], reason[256];
     lathe_hwaccel_log_read(log, sizeof(log));
     enum lathe_hw_verdict verdict =
         lathe_hwaccel_classify(family, code, true, log, reason, sizeof(reason));
+    if (verdict != LATHE_HW_BUSY && verdict != LATHE_HW_STICKY)
+        verdict = LATHE_HW_LOST;
     if (err)
         err->gpu_verdict = verdict;
     return code;
@@ -112,14 +115,18 @@ static void blame(const struct media_gpu *gpu, struct lathe_error *err)
     enum lathe_hw_verdict verdict = lathe_hwaccel_classify(
         gpu->device.family, err->code, !gpu->working, log, reason, sizeof(reason));
     /* What was already known stays, unless the log names what lies beneath it. */
-    bool beneath = verdict == LATHE_HW_STICKY || verdict == LATHE_HW_LOST;
-    if (err->gpu_verdict && !beneath)
-        verdict = (enum lathe_hw_verdict)err->gpu_verdict;
+    enum lathe_hw_verdict known = (enum lathe_hw_verdict)err->gpu_verdict;
+    bool beneath = verdict == LATHE_HW_STICKY || verdict == LATHE_HW_LOST ||
+                   (verdict == LATHE_HW_BUSY && known == LATHE_HW_UNSUPPORTED);
+    if (known && !beneath)
+        verdict = known;
     if (verdict != LATHE_HW_STICKY && verdict != LATHE_HW_BUSY && is_gone(gpu))
         verdict = LATHE_HW_LOST;
     char what[sizeof(err->what)];
     snprintf(what, sizeof(what), "%s", err->what);
-    if (!strstr(what, reason))
+    /* Without a word of the driver's there is only libav's name of the code. */
+    bool says_more = log[0] || !known;
+    if (says_more && !strstr(what, reason))
         lathe_error_set(err, err->code,
                         verdict == LATHE_HW_BUSY ? LATHE_FAULT_RESOURCE : LATHE_FAULT_INTERNAL,
                         "%.220s: %.250s", what, reason);

@@ -235,39 +235,56 @@ static int take_packets(struct media_stretch *s, struct media_rendition *r, AVPa
     return code;
 }
 
-/* Where no source picture in system memory says what frame `number` should look like, its scaled
- * one does. */
+/* The first picture, every so many, and the last: a driver that begins to fail mostly goes on. */
+static bool is_sampled(const struct media_stretch *s, uint32_t number)
+{
+    return s->gpu && (number % MEDIA_GATE_EVERY == 0 || number + 1 == s->n_cost);
+}
+
+/* Pictures of the plan's shape and range look like what is to come out; others are compared after
+ * scaling only. */
+static bool looks_like_result(const struct media_stretch *s, const AVFrame *frame)
+{
+    return !s->plan->deinterlace && frame->width == s->plan->source_width &&
+           frame->height == s->plan->source_height &&
+           (frame->color_range == AVCOL_RANGE_JPEG) == (s->plan->color_range == AVCOL_RANGE_JPEG);
+}
+
+static int take_thumb(const AVFrame *frame, struct media_thumb *ret, struct lathe_error *err)
+{
+    _cleanup_frame_ AVFrame *picture = NULL;
+    int code = media_picture_fetch(frame, &picture);
+    if (code < 0)
+        return media_error(err, code, LATHE_FAULT_INTERNAL, "cannot fetch a picture");
+    return media_picture_thumb(picture, ret);
+}
+
 static int sample_scaled(struct media_stretch *s, struct media_rendition *r, const AVFrame *scaled,
                          struct lathe_error *err)
 {
     uint32_t number = (uint32_t)r->encoder.frames_in;
     struct media_thumb thumb;
-    if (!media_gpu_decodes(s->gpu) || !media_gpu_encodes(s->gpu) || number % MEDIA_GATE_EVERY)
+    bool done = r->gate.count && r->gate.samples[r->gate.count - 1].frame >= number;
+    if (done || !is_sampled(s, number) || !media_gpu_encodes(s->gpu))
         return 0;
-    _cleanup_frame_ AVFrame *picture = NULL;
-    int code = media_picture_fetch(scaled, &picture);
-    if (code < 0)
-        return media_error(err, code, LATHE_FAULT_INTERNAL, "cannot fetch a scaled picture");
-    if (media_picture_thumb(picture, &thumb) && media_gate_add(&r->gate, number, &thumb) < 0)
+    int code = take_thumb(scaled, &thumb, err);
+    if (code > 0 && media_gate_add(&r->gate, number, &thumb) < 0)
         return lathe_error_nomem(err);
-    return 0;
+    return code < 0 ? code : 0;
 }
 
-/* Source pictures, of the plan's shape and range, look like what is to come out. */
+/* Taken before anything is scaled, so that a scaler that fails is seen as well. */
 static int sample_source(struct media_stretch *s, const AVFrame *frame, struct lathe_error *err)
 {
-    struct media_thumb thumb;
     uint32_t number = s->frames - 1;
-    bool same =
-        frame->width == s->plan->source_width && frame->height == s->plan->source_height &&
-        (frame->color_range == AVCOL_RANGE_JPEG) == (s->plan->color_range == AVCOL_RANGE_JPEG);
-    if (!s->gpu || media_gpu_decodes(s->gpu) || s->plan->deinterlace || !same ||
-        number % MEDIA_GATE_EVERY || !media_picture_thumb(frame, &thumb))
+    struct media_thumb thumb;
+    if (!is_sampled(s, number) || !looks_like_result(s, frame))
         return 0;
-    for (int i = 0; i < s->plan->n_renditions; i++)
+    int code = take_thumb(frame, &thumb, err);
+    for (int i = 0; i < s->plan->n_renditions && code > 0; i++)
         if (media_gate_add(&s->renditions[i].gate, number, &thumb) < 0)
             return lathe_error_nomem(err);
-    return 0;
+    return code < 0 ? code : 0;
 }
 
 /* Encodes what the filter has ready; context pictures outside the stretch are dropped here. */

@@ -298,6 +298,11 @@ unsigned lathe_placement_lanes(struct lathe_placement *p)
     return lanes;
 }
 
+static const char *state_of(const struct lathe_health *health)
+{
+    return health->until_us ? "quarantined" : health->is_limited ? "busy" : "in service";
+}
+
 json_t *lathe_placement_to_json(struct lathe_placement *p)
 {
     json_t *devices = json_array();
@@ -305,13 +310,12 @@ json_t *lathe_placement_to_json(struct lathe_placement *p)
     for (unsigned i = 0; i < p->n_devices; i++) {
         const struct lathe_hw_device *d = &p->devices[i];
         const struct lathe_health *h = &p->use[i].health;
-        (void)json_array_append_new(devices,
-                                    json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "family",
-                                              lathe_encoder_name(d->family), "path", d->path,
-                                              "name", d->name, "driver", d->driver, "state",
-                                              h->until_us ? "quarantined" : "in service", "reason",
-                                              h->reason, "chunks", (json_int_t)h->chunks,
-                                              "failures", (json_int_t)h->failures));
+        (void)json_array_append_new(devices, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
+                                                       "family", lathe_encoder_name(d->family),
+                                                       "path", d->path, "name", d->name, "driver",
+                                                       d->driver, "state", state_of(h), "reason",
+                                                       h->reason, "chunks", (json_int_t)h->chunks,
+                                                       "failures", (json_int_t)h->failures));
     }
     json_t *ret = json_pack("{s:s, s:o}", "summary", p->summary, "devices", devices);
     pthread_mutex_unlock(&p->lock);

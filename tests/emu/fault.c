@@ -78,7 +78,8 @@ static bool fires(struct emu_plan_fault *line, const char *point, int device)
 
     if ((line->device >= 0 && line->device != device) || !names(line, point))
         return false;
-    line->calls++;
+    snprintf(name, sizeof(name), "calls-%d", line->number);
+    line->calls = line->shared ? count_up(name) + 1 : line->calls + 1;
     if (line->at ? line->calls != line->at : line->calls < line->from)
         return false;
     if (line->when[0] && access(line->when, F_OK) != 0)

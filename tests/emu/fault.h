@@ -18,11 +18,12 @@
  *   profile NAME
  *   set KEY VALUE          a property of the device or driver, see below
  *   fault POINT [at=N|from=N] [device=K] do=ACTION [code=C] [ms=N] [sticky]
- *         [times=N] [when=FILE] [until=FILE] [touch=FILE]
+ *         [shared] [times=N] [when=FILE] [until=FILE] [touch=FILE]
  *
  * A fault line counts the calls of its point in its process (all threads together; with device=K
- * those on that device, from 0). It fires on call N only (at=N) or on call N and all later ones
- * (from=N, the default with N = 1), provided that
+ * those on that device, from 0), or with "shared" in all processes together, so that it can hit a
+ * certain chunk of a job. It fires on call N only (at=N) or on call N and all later ones (from=N,
+ * the default with N = 1), provided that
  *   times=N     it has fired fewer than N times in all processes together
  *   when=FILE   FILE exists           until=FILE  FILE does not exist yet
  * touch=FILE creates FILE when it fires, so that one fault can start or end another one, in other

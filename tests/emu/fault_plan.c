@@ -64,11 +64,13 @@ static bool parse_action(const char *text, enum emu_plan_action *ret)
     return false;
 }
 
-/* One "key=value" (or "sticky") of a fault line. */
+/* One "key=value" (or "sticky", "shared") of a fault line. */
 static bool parse_fault_word(struct emu_plan_fault *fault, char *word, bool *acts)
 {
     char *value = strchr(word, '=');
 
+    if (!value && strcmp(word, "shared") == 0)
+        return fault->shared = true;
     if (!value)
         return strcmp(word, "sticky") == 0 && (fault->sticky = true);
     *value++ = 0;

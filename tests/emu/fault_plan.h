@@ -29,7 +29,7 @@ struct emu_plan_fault {
     char point[48];
     bool prefix; /* the point ended in "*" */
     int at, from, device, code, ms, times;
-    bool sticky;
+    bool sticky, shared;
     enum emu_plan_action action;
     char when[256], until[256], touch[256];
     int number; /* line in the file */
