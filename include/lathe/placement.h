@@ -109,7 +109,8 @@ unsigned lathe_placement_lanes(struct lathe_placement *placement); /* of all dev
 /* Sets the gauges of devices, for a collector (lathe/metrics.h). Does not wait. */
 void lathe_placement_collect(struct lathe_placement *placement);
 /* {"summary", "devices": [{"family", "path", "name", "driver", "state": "in service" |
- * "busy" (sessions or memory were used up a moment ago) | "quarantined", "reason", "chunks", "failures"}]}; NULL: no memory. Does not wait. */
+ * "busy" (sessions or memory were used up a moment ago) | "quarantined", "reason", "chunks",
+ * "failures"}]}; NULL: no memory. Does not wait. */
 json_t *lathe_placement_to_json(struct lathe_placement *placement);
 
 #endif
