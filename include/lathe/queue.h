@@ -19,6 +19,7 @@
 
 #include "lathe/cancel.h"
 #include "lathe/error.h"
+#include "lathe/finding.h"
 #include "lathe/job.h"
 
 enum lathe_topic {
@@ -66,6 +67,9 @@ struct lathe_queue_driver {
      * by itself after the driver's own time-out. */
     int (*release)(void *priv, enum lathe_topic topic, int64_t receipt, int delay_ms,
                    struct lathe_error *err);
+    /* Must provide. Looks its server over. Whether it can be opened at all is the front's to say.
+     */
+    void (*check)(void *priv, const struct lathe_check *check, struct lathe_findings *ret);
 };
 
 /* A message taken and neither done nor released comes back after this long (embedded driver). */
@@ -77,6 +81,10 @@ int lathe_queue_open(const char *driver, const char *location, struct lathe_queu
 void lathe_queue_close(struct lathe_queue *queue); /* NULL is allowed */
 /* For all calls from here on; before other threads use the handle. See port.h. */
 void lathe_queue_set_patience(struct lathe_queue *queue, const struct lathe_patience *patience);
+/* For people: what is wrong with it, and what cures that. Adds at least one finding,
+ * "queue.reachable". */
+void lathe_queue_check(const char *driver, const char *location, const struct lathe_check *check,
+                       struct lathe_findings *ret);
 int lathe_queue_settle_ms(const struct lathe_queue *queue); /* the driver's; see there */
 int lathe_queue_publish(struct lathe_queue *queue, enum lathe_topic topic, const char *key,
                         const char *body, struct lathe_error *err);

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "lathe/error.h"
+#include "lathe/finding.h"
 #include "lathe/job.h"
 
 enum lathe_job_status {
@@ -257,6 +258,9 @@ struct lathe_state_driver {
     /* Asks the workers that live now and have this name or host; *ret_count says how many. Those
      * that start later are not asked. */
     int (*drain)(void *priv, const char *host, uint32_t *ret_count, struct lathe_error *err);
+
+    /* Looks its server over. Whether it can be opened at all is the front's to say. */
+    void (*check)(void *priv, const struct lathe_check *check, struct lathe_findings *ret);
 };
 
 #define LATHE_UNIT_SPLIT UINT32_MAX
@@ -332,5 +336,9 @@ int lathe_state_workers(struct lathe_state *st, struct lathe_worker_view **ret, 
                         struct lathe_error *err);
 int lathe_state_drain(struct lathe_state *st, const char *host, uint32_t *ret_count,
                       struct lathe_error *err);
+/* For people: what is wrong with it, and what cures that. Adds at least one finding,
+ * "state.reachable". */
+void lathe_state_check(const char *driver, const char *location, const struct lathe_check *check,
+                       struct lathe_findings *ret);
 
 #endif

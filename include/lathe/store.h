@@ -16,6 +16,7 @@
 
 #include "lathe/cancel.h"
 #include "lathe/error.h"
+#include "lathe/finding.h"
 
 #define LATHE_STORE_KEY_MAX 512
 
@@ -63,7 +64,12 @@ struct lathe_store_driver {
      * (the caller frees it). It is as secret as a key. Absent: -EOPNOTSUPP. */
     int (*presign)(void *priv, const char *key, bool is_write, unsigned expires_s, char **ret_url,
                    struct lathe_error *err);
+    /* Must provide. Looks its server over. Whether it can be opened at all is the front's to say.
+     */
+    void (*check)(void *priv, const struct lathe_check *check, struct lathe_findings *ret);
 };
+
+#define LATHE_STORE_TRIAL_PREFIX "trial/"
 
 /* The front. Keys are checked: 1…511 characters of [A-Za-z0-9._/-], no empty, "." or ".." part. */
 int lathe_store_open(const char *driver, const char *location, struct lathe_store **ret,
@@ -71,6 +77,10 @@ int lathe_store_open(const char *driver, const char *location, struct lathe_stor
 void lathe_store_close(struct lathe_store *store); /* NULL is allowed */
 /* For all calls from here on; before other threads use the handle. See port.h. */
 void lathe_store_set_patience(struct lathe_store *store, const struct lathe_patience *patience);
+/* For people: what is wrong with it, and what cures that. Adds at least one finding,
+ * "store.reachable". Writes, reads and removes an object below LATHE_STORE_TRIAL_PREFIX. */
+void lathe_store_check(const char *driver, const char *location, const struct lathe_check *check,
+                       struct lathe_findings *ret);
 int lathe_store_put(struct lathe_store *store, const char *key, const char *path,
                     const struct lathe_store_meta *meta, unsigned flags,
                     struct lathe_cancel *cancel, struct lathe_error *err);

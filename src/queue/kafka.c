@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "drivers.h"
+#include "kafka_check.h"
 #include "kafka_client.h"
 #include "kafka_window.h"
 #include "lathe/base.h"
@@ -319,6 +320,12 @@ static int give_back(void *priv, enum lathe_topic topic, int64_t receipt, int de
     return 0;
 }
 
+static void check(void *priv, const struct lathe_check *check, struct lathe_findings *ret)
+{
+    struct kafka *kafka = priv;
+    kafka_check(kafka->producer, &kafka->address, check, ret);
+}
+
 const struct lathe_queue_driver lathe_queue_kafka = {
     .name = "kafka",
     .priv_size = sizeof(struct kafka),
@@ -329,4 +336,5 @@ const struct lathe_queue_driver lathe_queue_kafka = {
     .take = take,
     .done = done,
     .release = give_back,
+    .check = check,
 };

@@ -218,6 +218,17 @@ static int unreachable(rd_kafka_t *rk, const struct kafka_address *a, rd_kafka_r
     return -EAGAIN;
 }
 
+static int say_missing(const struct kafka_address *a, const char *name, struct lathe_error *err)
+{
+    int r = lathe_error_set(err, -ENOENT, LATHE_FAULT_CONFIG, "Kafka at %s has no topic %s",
+                            a->brokers, name);
+    lathe_error_hint(err,
+                     "kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions 16 "
+                     "--config max.message.bytes=2097152, or ?create=16 in the location",
+                     a->brokers, name);
+    return r;
+}
+
 int kafka_check_topics(rd_kafka_t *rk, const struct kafka_address *a,
                        const struct kafka_refusal *refusal, struct lathe_error *err)
 {
@@ -231,8 +242,7 @@ int kafka_check_topics(rd_kafka_t *rk, const struct kafka_address *a,
         kafka_address_topic(a, (enum lathe_topic)topic, name, sizeof(name));
         if (is_listed(metadata, name))
             continue;
-        r = a->create ? create_topic(rk, name, a->create, err)
-                      : kafka_error(err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, name);
+        r = a->create ? create_topic(rk, name, a->create, err) : say_missing(a, name, err);
     }
     rd_kafka_metadata_destroy(metadata);
     return r;

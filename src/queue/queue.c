@@ -90,6 +90,21 @@ void lathe_queue_set_patience(struct lathe_queue *queue, const struct lathe_pati
     queue->patience = *patience;
 }
 
+void lathe_queue_check(const char *driver, const char *location, const struct lathe_check *check,
+                       struct lathe_findings *ret)
+{
+    struct lathe_queue *queue = NULL;
+    struct lathe_error err = {0};
+    if (lathe_queue_open(driver, location, &queue, &err) < 0) {
+        lathe_findings_add_error(ret, "queue.reachable", &err);
+        return;
+    }
+    lathe_findings_add(ret, "queue.reachable", LATHE_FINDING_GOOD, NULL, "the queue answers (%s)",
+                       driver);
+    queue->driver->check(queue->priv, check, ret);
+    lathe_queue_close(queue);
+}
+
 int lathe_queue_settle_ms(const struct lathe_queue *queue)
 {
     return queue->driver->settle_ms;
@@ -145,4 +160,16 @@ int lathe_queue_release(struct lathe_queue *queue, const struct lathe_message *m
     if (!queue->driver->release)
         return 0;
     return CALL(release, message->topic, message->receipt, delay_ms > 0 ? delay_ms : 0, err);
+}
+
+void lathe_queue_add_dead_letters(struct lathe_findings *findings, int64_t count)
+{
+    if (count == 0)
+        lathe_findings_add(findings, "queue.dead-letters", LATHE_FINDING_GOOD, NULL,
+                           "nothing was given up");
+    else
+        lathe_findings_add(findings, "queue.dead-letters", LATHE_FINDING_NOTE,
+                           "lathe list --ended    (and lathe status JOB for the failed ones)",
+                           "%lld units were given up some time (topic %s)", (long long)count,
+                           lathe_topic_name(LATHE_TOPIC_DEAD));
 }

@@ -48,6 +48,7 @@ enum {
     Q_RELEASE,
     Q_SET_BOOT,
     Q_FREE_ALL,
+    Q_COUNT_DEAD,
     Q_COUNT,
 };
 
@@ -65,6 +66,7 @@ static const char *const statements[Q_COUNT] = {
     [Q_TAKE] = "UPDATE messages SET visible_us=?2, holder=?3, deliveries=?4 WHERE id=?1",
     [Q_DONE] = "DELETE FROM messages WHERE " IS_DELIVERY,
     [Q_RELEASE] = "UPDATE messages SET visible_us=?5, holder=0 WHERE " IS_DELIVERY,
+    [Q_COUNT_DEAD] = "SELECT count(*) FROM messages WHERE topic=?1",
     [Q_SET_BOOT] = "UPDATE boot SET id=?1 WHERE id<>?1",
     [Q_FREE_ALL] = "UPDATE messages SET visible_us=0, holder=0 WHERE visible_us<>0",
 };
@@ -206,6 +208,25 @@ static int queue_release(void *priv, enum lathe_topic topic, int64_t receipt, in
     return r < 0 ? r : 0;
 }
 
+static void queue_check(void *priv, const struct lathe_check *check, struct lathe_findings *ret)
+{
+    struct lathe_db *db = priv;
+    struct lathe_error err = {0};
+    sqlite3_stmt *row;
+    lathe_findings_add_one_host(ret, check, "queue",
+                                "set queue.driver to kafka, and queue.location");
+    int r = lathe_db_begin(db, LATHE_DB_READ, &err);
+    if (r == 0) {
+        r = lathe_db_query(db, &err, Q_COUNT_DEAD, &row, "i", (int64_t)LATHE_TOPIC_DEAD);
+        int64_t count = r == 1 ? sqlite3_column_int64(row, 0) : 0;
+        r = lathe_db_end(db, r, &err);
+        if (r >= 0)
+            lathe_queue_add_dead_letters(ret, count);
+    }
+    if (r < 0)
+        lathe_findings_add_error(ret, "queue.reachable", &err);
+}
+
 const struct lathe_queue_driver lathe_queue_sqlite = {
     .name = "sqlite",
     .priv_size = sizeof(struct lathe_db),
@@ -215,4 +236,5 @@ const struct lathe_queue_driver lathe_queue_sqlite = {
     .take = queue_take,
     .done = queue_done,
     .release = queue_release,
+    .check = queue_check,
 };

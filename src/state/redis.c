@@ -334,4 +334,5 @@ const struct lathe_state_driver lathe_state_redis = {
     .leave = redis_leave,
     .workers = redis_workers,
     .drain = redis_drain,
+    .check = redis_check,
 };

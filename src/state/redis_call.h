@@ -8,6 +8,7 @@
 
 #include "lathe/state.h"
 #include "redis_link.h"
+#include "state_findings.h"
 
 static inline void redis_free_reply(redisReply **reply)
 {
@@ -33,6 +34,10 @@ int redis_read_verdict(const redisReply *reply, const char *job_id, int nothing,
                        enum lathe_verdict *ret, struct lathe_error *err);
 /* Kind, index, needs_pilots, needs_chunks, from element `i` on. */
 struct lathe_unit redis_unit_at(const redisReply *reply, size_t i);
+
+/* --- redis_check.c --- */
+
+void redis_check(void *priv, const struct lathe_check *check, struct lathe_findings *ret);
 
 /* --- redis_views.c --- */
 

@@ -226,8 +226,7 @@ int redis_link_call(struct redis_link *link, enum redis_script script, int argc,
     }
 }
 
-/* "\r\nname:value\r\n" in the answer to INFO. */
-static bool info_value(const char *info, const char *name, char *ret, size_t size)
+bool redis_info_value(const char *info, const char *name, char *ret, size_t size)
 {
     size_t length = strlen(name);
     for (const char *line = info; line; line = strchr(line, '\n')) {
@@ -246,18 +245,19 @@ static int check_server(struct redis_link *link, const char *info, struct lathe_
 {
     char value[64], policy[64], server[SERVER_TEXT_MAX];
     redis_address_describe(&link->address, server, sizeof(server));
-    if (info_value(info, "redis_version", value, sizeof(value)) && atoi(value) < 5) {
+    if (redis_info_value(info, "redis_version", value, sizeof(value)) && atoi(value) < 5) {
         lathe_error_set(err, -ENOTSUP, LATHE_FAULT_CONFIG, "Redis at %s is version %s", server,
                         value);
         lathe_error_hint(err, "Lathe needs version 5 or later");
         return -ENOTSUP;
     }
-    if (info_value(info, "cluster_enabled", value, sizeof(value)) && strcmp(value, "1") == 0) {
+    if (redis_info_value(info, "cluster_enabled", value, sizeof(value)) &&
+        strcmp(value, "1") == 0) {
         redis_error_explain(server, "MOVED", err);
         return -ENOTSUP;
     }
-    if (info_value(info, "maxmemory", value, sizeof(value)) && strcmp(value, "0") != 0 &&
-        info_value(info, "maxmemory_policy", policy, sizeof(policy)) &&
+    if (redis_info_value(info, "maxmemory", value, sizeof(value)) && strcmp(value, "0") != 0 &&
+        redis_info_value(info, "maxmemory_policy", policy, sizeof(policy)) &&
         strncmp(policy, "allkeys", 7) == 0) {
         lathe_error_set(err, -EINVAL, LATHE_FAULT_CONFIG,
                         "Redis at %s may throw away open jobs (maxmemory-policy %s)", server,

@@ -58,6 +58,9 @@ void redis_link_close(struct redis_link *link);
 int redis_link_call(struct redis_link *link, enum redis_script script, int argc, const char **argv,
                     const size_t *lengths, redisReply **ret, struct lathe_error *err);
 
+/* The value of "name:value", a line of the answer to INFO. */
+bool redis_info_value(const char *info, const char *name, char *ret, size_t size);
+
 /* What an error reply means; true when the same call may go through a little later. */
 bool redis_error_explain(const char *server, const char *text, struct lathe_error *err);
 

@@ -176,6 +176,7 @@ static const char *const statements[S_COUNT] = {
     [S_WORKERS] = "SELECT name, host, record, is_draining, seen_us, lease_end_us FROM workers"
                   " WHERE " IS_LIVE,
     [S_DRAIN] = "UPDATE workers SET is_draining=1 WHERE (name=?3 OR host=?3) AND " IS_LIVE,
+    [S_STALE] = "SELECT count(*) FROM units WHERE state=2 AND (boot<>?1 OR lease_end_us<?2)",
     [S_LIST_OPEN] = "SELECT id FROM jobs INDEXED BY jobs_open WHERE status<4"
                     " ORDER BY priority DESC, n",
 };
@@ -232,4 +233,5 @@ const struct lathe_state_driver lathe_state_sqlite = {
     .leave = state_leave,
     .workers = state_workers,
     .drain = state_drain,
+    .check = state_check,
 };

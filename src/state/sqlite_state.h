@@ -57,6 +57,7 @@ enum statement {
     S_DELETE_UNITS,
     S_DELETE_JOB,
     S_VIEW,
+    S_STALE,
     S_LIST_OPEN,
     S_LIST_ALL,
     S_LIST_OPEN_BY_AGE,
@@ -201,5 +202,6 @@ int state_leave(void *priv, const char *worker, struct lathe_error *err);
 int state_workers(void *priv, struct lathe_worker_view **ret, size_t *ret_count,
                   struct lathe_error *err);
 int state_drain(void *priv, const char *host, uint32_t *ret_count, struct lathe_error *err);
+void state_check(void *priv, const struct lathe_check *check, struct lathe_findings *ret);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "lathe/base.h"
 #include "sqlite_state.h"
+#include "state_findings.h"
 
 _Static_assert(LATHE_UNIT_IS_LEASED == (int)UNIT_LEASED && LATHE_UNIT_IS_CLOSED == (int)UNIT_CLOSED,
                "the states of rows are those that people are shown");
@@ -204,4 +205,26 @@ int state_drain(void *priv, const char *host, uint32_t *ret_count, struct lathe_
         *ret_count = (uint32_t)r;
     r = lathe_db_end(db, r, err);
     return r < 0 ? r : 0;
+}
+
+void state_check(void *priv, const struct lathe_check *check, struct lathe_findings *ret)
+{
+    struct lathe_db *db = priv;
+    struct lathe_error err = {0};
+    lathe_findings_add_one_host(ret, check, "state",
+                                "set state.driver to redis, and state.location");
+    lathe_findings_add_space(ret, "state.space", "the disk of the state",
+                             sqlite3_db_filename(db->sql, "main"));
+    int r = lathe_db_begin(db, LATHE_DB_READ, &err);
+    if (r == 0) {
+        sqlite3_stmt *row;
+        r = lathe_db_query(db, &err, S_STALE, &row, "si", db->boot_id,
+                           lathe_clock_monotonic_us() - LATHE_STALE_LEASE_S * 1000000LL);
+        int64_t stale = r == 1 ? sqlite3_column_int64(row, 0) : 0;
+        r = lathe_db_end(db, r, &err);
+        if (r >= 0)
+            lathe_state_add_stale_leases(ret, stale);
+    }
+    if (r < 0)
+        lathe_findings_add_error(ret, "state.reachable", &err);
 }

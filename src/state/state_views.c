@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lathe/base.h"
+#include "state_findings.h"
 #include "state_front.h"
 
 #define RECORD_MAX_BYTES (64u << 10) /* of a worker */
@@ -147,4 +148,33 @@ int lathe_state_drain(struct lathe_state *st, const char *host, uint32_t *ret_co
     if (r == 0)
         *ret_count = count;
     return r;
+}
+
+void lathe_state_add_stale_leases(struct lathe_findings *findings, int64_t count)
+{
+    if (count == 0)
+        lathe_findings_add(findings, "state.leases", LATHE_FINDING_GOOD, NULL,
+                           "no unit waits for a worker that is gone");
+    else
+        lathe_findings_add(findings, "state.leases", LATHE_FINDING_FAULT,
+                           "systemctl start lathe-worker    (on any host: a worker that lives "
+                           "takes them over)",
+                           "%lld units belong to workers that have been silent for over %d s, and "
+                           "no other has taken them over",
+                           (long long)count, LATHE_STALE_LEASE_S);
+}
+
+void lathe_state_check(const char *driver, const char *location, const struct lathe_check *check,
+                       struct lathe_findings *ret)
+{
+    struct lathe_state *st = NULL;
+    struct lathe_error err = {0};
+    if (lathe_state_open(driver, location, &st, &err) < 0) {
+        lathe_findings_add_error(ret, "state.reachable", &err);
+        return;
+    }
+    lathe_findings_add(ret, "state.reachable", LATHE_FINDING_GOOD, NULL, "the state answers (%s)",
+                       driver);
+    st->driver->check(st->priv, check, ret);
+    lathe_state_close(st);
 }

@@ -310,6 +310,15 @@ static int store_local_path(void *priv, const char *key, char **ret_path, struct
     return 0;
 }
 
+static void store_check(void *priv, const struct lathe_check *check, struct lathe_findings *ret)
+{
+    struct dir_store *st = priv;
+    lathe_findings_add_space(ret, "store.space", "the disk of the store", st->root);
+    lathe_findings_add_one_host(ret, check, "store",
+                                "set store.driver to s3, and store.location    (or let all hosts "
+                                "share the folder)");
+}
+
 const struct lathe_store_driver lathe_store_dir = {
     .name = "dir",
     .priv_size = sizeof(struct dir_store),
@@ -321,4 +330,5 @@ const struct lathe_store_driver lathe_store_dir = {
     .list = store_list,
     .remove = store_remove,
     .local_path = store_local_path,
+    .check = store_check,
 };

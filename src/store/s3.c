@@ -183,6 +183,55 @@ static int store_presign(void *priv, const char *key, bool is_write, unsigned ex
     return 0;
 }
 
+/* Whether earlier versions of an object are kept. */
+static void check_versioning(struct s3 *s3, struct lathe_findings *ret)
+{
+    struct s3_call call = {
+        .doing = "look at", .subject = "the bucket's versioning", .method = "GET"};
+    s3_call_query(&call, "versioning", "");
+    struct s3_reply reply;
+    struct lathe_error err = {0};
+    int r = s3_call_run(s3, &call, &reply, &err);
+    _cleanup_free_ char *status =
+        r == 0 && reply.body ? s3_xml_text(reply.body, reply.body + reply.body_size, "Status")
+                             : NULL;
+    s3_reply_done(&reply);
+    char cure[320];
+    snprintf(cure, sizeof cure,
+             "aws --endpoint-url %s://%.100s s3api put-bucket-versioning --bucket %.64s "
+             "--versioning-configuration Status=Enabled",
+             s3->scheme, s3->authority, s3->bucket);
+    if (r < 0)
+        lathe_findings_add(ret, "store.versioning", LATHE_FINDING_NOTE, NULL, "%s", err.what);
+    else if (!status || strcmp(status, "Enabled"))
+        lathe_findings_add(ret, "store.versioning", LATHE_FINDING_WARNING, cure,
+                           "the bucket %s keeps no earlier versions: what is removed by mistake is "
+                           "lost",
+                           s3->bucket);
+    else
+        lathe_findings_add(ret, "store.versioning", LATHE_FINDING_GOOD, NULL,
+                           "the bucket %s keeps earlier versions", s3->bucket);
+}
+
+static void store_check(void *priv, const struct lathe_check *check, struct lathe_findings *ret)
+{
+    struct s3 *s3 = priv;
+    struct s3_reply reply;
+    _cleanup_free_ char *token = NULL;
+    struct lathe_error err = {0};
+    int64_t before_us = lathe_clock_wall_us();
+    int r = list_page(s3, s3->prefix, 1, &token, &reply, &err);
+    double here_s = (double)(before_us + lathe_clock_wall_us()) / 2e6;
+    if (r < 0)
+        lathe_findings_add_error(ret, "store.reachable", &err);
+    else if (reply.date_s >= 0) /* which is cut to whole seconds */
+        lathe_findings_add_skew(ret, "store.clock", s3->authority,
+                                here_s - ((double)reply.date_s + 0.5));
+    s3_reply_done(&reply);
+    if (r == 0 && check->is_production)
+        check_versioning(s3, ret);
+}
+
 const struct lathe_store_driver lathe_store_s3 = {
     .name = "s3",
     .priv_size = sizeof(struct s3),
@@ -194,4 +243,5 @@ const struct lathe_store_driver lathe_store_s3 = {
     .list = store_list,
     .remove = store_remove,
     .presign = store_presign,
+    .check = store_check,
 };

@@ -52,6 +52,71 @@ int lathe_store_open(const char *driver, const char *location, struct lathe_stor
                            "this build has no store driver named \"%s\"", driver);
 }
 
+/* What the keys allow is only known by doing it. */
+static int try_object(struct lathe_store *store, const char *dir, struct lathe_error *err)
+{
+    char id[37];
+    int r = lathe_uuid7(id);
+    if (r < 0)
+        return lathe_error_errno(err, r, "no random numbers");
+    _cleanup_free_ char *key = lathe_format(LATHE_STORE_TRIAL_PREFIX "%s", id);
+    _cleanup_free_ char *there = lathe_format("%s/there", dir);
+    _cleanup_free_ char *back = lathe_format("%s/back", dir);
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0;
+    if (!key || !there || !back)
+        return lathe_error_nomem(err);
+    r = lathe_write_file_atomic(there, id, strlen(id), err);
+    if (r == 0)
+        r = lathe_store_put(store, key, there, NULL, LATHE_STORE_COPY, NULL, err);
+    if (r < 0)
+        return r;
+    r = lathe_store_get(store, key, back, NULL, err);
+    if (r == 0)
+        r = lathe_read_file(back, sizeof(id), &text, &size, err);
+    if (r == 0 && strcmp(text, id) != 0)
+        r = lathe_error_set(err, -EIO, LATHE_FAULT_SERVER,
+                            "an object comes back from the store otherwise than it went");
+    struct lathe_error later = {0};
+    int removed = lathe_store_remove(store, key, r < 0 ? &later : err);
+    return r < 0 ? r : removed;
+}
+
+static void check_trial(struct lathe_store *store, struct lathe_findings *ret)
+{
+    struct lathe_error err = {0};
+    const char *tmp = getenv("TMPDIR");
+    _cleanup_free_ char *dir = lathe_format("%s/lathe-trial-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    int r = dir ? 0 : lathe_error_nomem(&err);
+    if (r == 0 && !mkdtemp(dir))
+        r = lathe_error_errno(&err, -errno, "cannot make %s", dir);
+    if (r == 0) {
+        r = try_object(store, dir, &err);
+        (void)lathe_remove_tree(dir, NULL);
+    }
+    if (r < 0)
+        lathe_findings_add_error(ret, "store.trial", &err);
+    else
+        lathe_findings_add(ret, "store.trial", LATHE_FINDING_GOOD, NULL,
+                           "an object was written, read and removed");
+}
+
+void lathe_store_check(const char *driver, const char *location, const struct lathe_check *check,
+                       struct lathe_findings *ret)
+{
+    struct lathe_store *store = NULL;
+    struct lathe_error err = {0};
+    if (lathe_store_open(driver, location, &store, &err) < 0) {
+        lathe_findings_add_error(ret, "store.reachable", &err);
+        return;
+    }
+    lathe_findings_add(ret, "store.reachable", LATHE_FINDING_GOOD, NULL, "the store answers (%s)",
+                       driver);
+    store->driver->check(store->priv, check, ret);
+    check_trial(store, ret);
+    lathe_store_close(store);
+}
+
 void lathe_store_close(struct lathe_store *store)
 {
     if (!store)
