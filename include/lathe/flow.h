@@ -125,6 +125,20 @@ int lathe_flow_merge(struct lathe_flow *flow, const char *job_id, struct lathe_e
 int lathe_flow_sweep(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
 /* After the commit: moves the results to their final names, then removes intermediates. */
 int lathe_flow_publish(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+/* --- what people do to a job; of the flow only the ports and the scratch folder are used --- */
+
+/* Workers hear of it at their next renewal; all of the job but its source leaves the store. A
+ * cancelled job is cancelled again. -ENOENT; -EALREADY: it ended otherwise. */
+int lathe_flow_cancel(struct lathe_flow *flow, const char *job_id, const char *reason,
+                      struct lathe_error *err);
+/* A failed or cancelled job begins again; a failed one keeps what is done, unless `from_start`.
+ * -ENOENT; -EALREADY: it is complete; -EBUSY: it has not ended. */
+int lathe_flow_retry(struct lathe_flow *flow, const char *job_id, bool from_start,
+                     struct lathe_error *err);
+/* Removes an ended job with its results, and its source where that is called after it
+ * (raw/{job}.*). -ENOENT; -EBUSY: it has not ended. */
+int lathe_flow_forget(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+
 /* Gives a job that was just planned the finished units of an earlier life, where their objects are
  * still whole. Returns how many were taken over. */
 int lathe_flow_adopt(struct lathe_flow *flow, const char *job_id, const struct lathe_done *done,

@@ -14,6 +14,16 @@ int lathe_cli_config(const struct lathe_settings *settings);
 int lathe_cli_run(const struct lathe_settings *settings);
 int lathe_cli_plan(const struct lathe_settings *settings);
 int lathe_cli_probe(const struct lathe_settings *settings);
+int lathe_cli_submit(const struct lathe_settings *settings);
+int lathe_cli_list(const struct lathe_settings *settings);
+int lathe_cli_status(const struct lathe_settings *settings);
+int lathe_cli_top(const struct lathe_settings *settings);
+int lathe_cli_cancel_job(const struct lathe_settings *settings);
+int lathe_cli_retry(const struct lathe_settings *settings);
+int lathe_cli_fetch(const struct lathe_settings *settings);
+int lathe_cli_rm(const struct lathe_settings *settings);
+int lathe_cli_drain(const struct lathe_settings *settings);
+int lathe_cli_doctor(const struct lathe_settings *settings);
 
 /* Fired by SIGINT, SIGTERM and SIGHUP; made by main(). */
 extern struct lathe_cancel *lathe_cli_cancel;

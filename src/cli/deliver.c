@@ -51,6 +51,17 @@ static int copy(const char *from, const char *part, struct lathe_cancel *cancel,
     return r < 0 ? lathe_error_errno(err, r, "%s cannot be written", part) : 0;
 }
 
+/* A link leaves the store its object until the end; not every file system has links. */
+static int bring_file(const struct lathe_delivery *d, struct lathe_cancel *cancel,
+                      struct lathe_error *err)
+{
+    if (link(d->from, d->part) == 0 || rename(d->from, d->part) == 0)
+        return 0;
+    if (errno != EXDEV)
+        return lathe_error_errno(err, -errno, "%s cannot be moved to its place", d->to);
+    return copy(d->from, d->part, cancel, err);
+}
+
 static int bring_beside(struct lathe_scratch *scratch, struct lathe_delivery *d,
                         struct lathe_cancel *cancel, struct lathe_error *err)
 {
@@ -63,14 +74,10 @@ static int bring_beside(struct lathe_scratch *scratch, struct lathe_delivery *d,
         return r;
     }
     d->part = part;
-    /* A link leaves the store its object until the end; not every file system has links. */
-    if (link(d->from, part) < 0 && rename(d->from, part) < 0) {
-        if (errno != EXDEV)
-            return lathe_error_errno(err, -errno, "%s cannot be moved to its place", d->to);
-        r = copy(d->from, part, cancel, err);
-        if (r < 0)
-            return r;
-    }
+    r = d->store ? lathe_store_get(d->store, d->from, part, cancel, err)
+                 : bring_file(d, cancel, err);
+    if (r < 0)
+        return r;
     if (chmod(part, new_file_mode(d->to)) < 0)
         return lathe_error_errno(err, -errno, "the permissions of %s cannot be set", part);
     return 0;

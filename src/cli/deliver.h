@@ -7,12 +7,14 @@
 
 #include "lathe/cancel.h"
 #include "lathe/error.h"
+#include "lathe/store.h"
 #include "scratch.h"
 
 struct lathe_delivery {
-    char *from;
-    char *to;   /* absolute */
-    char *part; /* beside `to`; used by lathe_deliver() */
+    char *from;                /* a file; with `store`, the key of an object */
+    struct lathe_store *store; /* NULL, or where `from` is */
+    char *to;                  /* absolute */
+    char *part;                /* beside `to`; used by lathe_deliver() */
 };
 
 /* All or nothing as far as a file system allows: first every file is brought beside its place, then

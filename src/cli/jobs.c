@@ -75,6 +75,16 @@ int lathe_cli_inspect(struct lathe_pool *pool, const char *path, json_t **ret_bo
     return r;
 }
 
+int lathe_cli_ask_encoders(struct lathe_pool *pool, json_t **ret_body, struct lathe_error *err)
+{
+    struct lathe_order order;
+    lathe_order_init(&order);
+    order.verb = LATHE_VERB_ENCODERS;
+    int r = lathe_pool_run(pool, &order, NULL, NULL, lathe_cli_cancel, ret_body, NULL, err);
+    lathe_order_finish(&order);
+    return r;
+}
+
 /* One rendition of the source's own size. */
 static int add_source_size(struct lathe_pool *pool, const char *path, struct lathe_job *job,
                            struct lathe_error *err)
@@ -118,25 +128,35 @@ static int set_id(const struct lathe_input *input, struct lathe_job *job, struct
     return 0;
 }
 
-int lathe_cli_make_job(const struct lathe_settings *settings, const struct lathe_input *input,
-                       struct lathe_pool *pool, struct lathe_job *ret, struct lathe_error *err)
+int lathe_cli_make_request(const struct lathe_settings *settings, const char *path,
+                           struct lathe_pool *pool, struct lathe_job *ret, struct lathe_error *err)
 {
     struct lathe_job job;
     lathe_job_init(&job);
     take_settings(settings, &job);
     strcpy(job.id, "new"); /* until everything that decides it is known */
-    job.source_key = strdup(input->path);
+    job.source_key = strdup(path ? path : "/new");
     int r = job.source_key ? add_renditions(settings, &job, err) : lathe_error_nomem(err);
     if (r == 0 && job.n_renditions == 0)
-        r = add_source_size(pool, input->path, &job, err);
+        r = add_source_size(pool, path, &job, err);
     if (r == 0)
         r = lathe_job_validate(&job, err);
-    if (r == 0)
-        r = set_id(input, &job, err);
     if (r < 0) {
         lathe_job_finish(&job);
         return r;
     }
     *ret = job;
     return 0;
+}
+
+int lathe_cli_make_job(const struct lathe_settings *settings, const struct lathe_input *input,
+                       struct lathe_pool *pool, struct lathe_job *ret, struct lathe_error *err)
+{
+    int r = lathe_cli_make_request(settings, input->path, pool, ret, err);
+    if (r < 0)
+        return r;
+    r = set_id(input, ret, err);
+    if (r < 0)
+        lathe_job_finish(ret);
+    return r;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The option tables, and what is made from them. Nothing about an option is said in two places.
+ * What is made from the option tables: parsing, messages, help.
  */
 #include "options.h"
 
@@ -9,127 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "commands.h"
 #include "lathe/base.h"
-
-#define AT(member) offsetof(struct lathe_settings, member)
-#define PRESETS "ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow"
-
-#define OPTION_OUTPUT                                                                              \
-    {                                                                                              \
-        "output", 'o', LATHE_OPTION_TEXT, AT(output), "PATH", NULL, 0, 0,                          \
-            "an MP4 file; with several renditions a folder"                                        \
-    }
-/* What is to be made; the same for run and plan. */
-#define OPTIONS_JOB                                                                                \
-    {"rendition",                                                                                  \
-     'r',                                                                                          \
-     LATHE_OPTION_LIST,                                                                            \
-     AT(renditions),                                                                               \
-     "720p[:2500k]",                                                                               \
-     NULL,                                                                                         \
-     0,                                                                                            \
-     0,                                                                                            \
-     "short side, bitrate; repeatable [as source]"},                                               \
-        {"codec", 0, LATHE_OPTION_CHOICE, AT(codec), NULL, "h264|hevc", 0, 0, "[h264]"},           \
-        {"preset", 'p', LATHE_OPTION_CHOICE,           AT(preset), "NAME", PRESETS,                \
-         0,        0,   "ultrafast to veryslow [fast]"},                                           \
-        {"encoder",   0,      LATHE_OPTION_CHOICE,                                                 \
-         AT(encoder), "NAME", "auto|nvenc|vaapi|software",                                         \
-         0,           0,      "auto, nvenc, vaapi or software [auto]"},                            \
-        {"hw", 0, LATHE_OPTION_CHOICE,        AT(hw), NULL, "prefer|require",                      \
-         0,    0, "whether a GPU must encode"},                                                    \
-        {"mix",   0,    LATHE_OPTION_CHOICE,                                                       \
-         AT(mix), NULL, "fallback|allow|never",                                                    \
-         0,       0,    "different encoders in one output [fallback]"},                            \
-        {"quality", 'q', LATHE_OPTION_REAL,         AT(quality), "N", NULL,                        \
-         1,         51,  "CRF instead of a bitrate"},                                              \
-        {"passes",   0,   LATHE_OPTION_COUNT,                                                      \
-         AT(passes), "N", NULL,                                                                    \
-         1,          2,   "2: analyse all before encoding [1]"},                                   \
-        {"chunk-seconds", 0,     LATHE_OPTION_REAL,           AT(chunk_seconds), "S", NULL,        \
-         0.001,           86400, "length of a chunk [chosen]"},                                    \
-        {"gop-seconds",   0,     LATHE_OPTION_REAL,                                                \
-         AT(gop_seconds), "S",   NULL,                                                             \
-         0.001,           86400, "longest distance of key frames [chosen]"},                       \
-        {"damaged",   0,    LATHE_OPTION_CHOICE,                                                   \
-         AT(damaged), NULL, "fail|conceal",                                                        \
-         0,           0,    "when the source is damaged [fail]"},                                  \
-        {"upscale",   0,    LATHE_OPTION_FLAG,                                                     \
-         AT(upscale), NULL, NULL,                                                                  \
-         0,           0,    "allow renditions larger than the source"},                            \
-    {                                                                                              \
-        "slots", 'j', LATHE_OPTION_COUNT, AT(slots), "N", NULL, 1, 256,                            \
-            "chunks at once [by processors and memory]"                                            \
-    }
-#define OPTION_JSON                                                                                \
-    {                                                                                              \
-        "json", 0, LATHE_OPTION_FLAG, AT(json), NULL, NULL, 0, 0,                                  \
-            "print one JSON object on stdout"                                                      \
-    }
-#define OPTION_HELP                                                                                \
-    {                                                                                              \
-        "help", 'h', LATHE_OPTION_FLAG, AT(help), NULL, NULL, 0, 0, "show this"                    \
-    }
-
-static const struct lathe_option run_options[] = {
-    OPTION_OUTPUT,
-    OPTIONS_JOB,
-    {"work", 'w', LATHE_OPTION_TEXT, AT(work), "DIR", NULL, 0, 0,
-     "keep chunks here: the same command resumes"},
-    {"keep", 0, LATHE_OPTION_FLAG, AT(keep), NULL, NULL, 0, 0,
-     "with --work: keep all when it is done"},
-    OPTION_JSON,
-    {"quiet", 0, LATHE_OPTION_FLAG, AT(quiet), NULL, NULL, 0, 0, "no progress, no summary"},
-    OPTION_HELP,
-};
-static const struct lathe_option plan_options[] = {OPTION_OUTPUT, OPTIONS_JOB, OPTION_JSON,
-                                                   OPTION_HELP};
-static const struct lathe_option probe_options[] = {
-    {"presets", 0, LATHE_OPTION_FLAG, AT(presets), NULL, NULL, 0, 0,
-     "show what each preset means to each encoder"},
-    {"sessions", 0, LATHE_OPTION_FLAG, AT(sessions), NULL, NULL, 0, 0,
-     "find out how many encode sessions a GPU allows"},
-    OPTION_JSON,
-    OPTION_HELP,
-};
-
-static const struct lathe_option config_options[] = {
-    {"config", 0, LATHE_OPTION_TEXT, AT(config), "FILE", NULL, 0, 0,
-     "the file to read [/etc/lathe/lathe.conf]"},
-    {"sample", 0, LATHE_OPTION_FLAG, AT(sample), NULL, NULL, 0, 0,
-     "print a file with every option as a comment"},
-    {"reference", 0, LATHE_OPTION_FLAG, AT(reference), NULL, NULL, 0, 0,
-     "print the table of the manual, in Markdown"},
-    {"man", 0, LATHE_OPTION_FLAG, AT(man), NULL, NULL, 0, 0,
-     "print the entries of lathe.conf(5), for scdoc"},
-    OPTION_JSON,
-    OPTION_HELP,
-};
-
-const struct lathe_command lathe_commands[] = {
-    {"run", "INPUT -o OUTPUT [options]", "transcode one video on this machine", run_options,
-     LATHE_COUNT(run_options), 1, 1,
-     "  lathe run film.mkv -o ladder/ -r 1080p -r 720p -r 480p --work /scratch/film\n",
-     lathe_cli_run},
-    {"plan", "INPUT [options]", "show what run would do, without doing it", plan_options,
-     LATHE_COUNT(plan_options), 1, 1,
-     "  lathe plan talk.mov --rendition 720p\n"
-     "  lathe plan film.mkv --rendition 1080p --chunk-seconds 4 --json\n",
-     lathe_cli_plan},
-    {"probe", "[FILE] [options]", "show what a file is, or what this machine can encode with",
-     probe_options, LATHE_COUNT(probe_options), 0, 1,
-     "  lathe probe talk.mov\n"
-     "  lathe probe\n"
-     "  lathe probe --presets\n",
-     lathe_cli_probe},
-    {"config", "[options]", "show how this host is configured, and by whom", config_options,
-     LATHE_COUNT(config_options), 0, 0,
-     "  lathe config\n"
-     "  lathe config --sample >lathe.conf\n",
-     lathe_cli_config},
-};
-const size_t lathe_n_commands = LATHE_COUNT(lathe_commands);
 
 const struct lathe_command *lathe_command_find(const char *name)
 {
@@ -283,10 +163,10 @@ int lathe_options_parse(const struct lathe_command *command, int argc, char **ar
     int operands = argc - optind;
     if (r == 0 && !settings.help) {
         if (operands < command->operands_min)
-            r = lathe_error_set(err, -EINVAL, LATHE_FAULT_USAGE, "%s needs the name of a file",
-                                command->name);
+            r = lathe_error_set(err, -EINVAL, LATHE_FAULT_USAGE, "%s needs %s", command->name,
+                                command->operand);
         else if (operands > command->operands_max)
-            r = lathe_error_set(err, -EINVAL, LATHE_FAULT_USAGE, "\"%.60s\" is one file too many",
+            r = lathe_error_set(err, -EINVAL, LATHE_FAULT_USAGE, "\"%.60s\" is one name too many",
                                 argv[optind + command->operands_max]);
     }
     if (r < 0) {

@@ -24,7 +24,10 @@ struct lathe_settings {
     double chunk_seconds, gop_seconds; /* 0 = chosen */
     bool keep, upscale, json, quiet, presets, sessions, help;
     bool sample, reference, man; /* of config */
-    const char *config;          /* the file of the configuration */
+    int priority, filter, limit; /* limit 0 = the command's */
+    const char *from;            /* cursor of a list */
+    bool wait, all, once, from_start, production;
+    const char *config; /* the file of the configuration */
 };
 
 enum lathe_option_type {
@@ -53,8 +56,9 @@ struct lathe_command {
     const char *summary;  /* one line */
     const struct lathe_option *options;
     size_t n_options;
-    int operands_min, operands_max;                    /* the first one is `input` */
-    const char *examples;                              /* lines */
+    const char *operand;            /* what the first one is, for messages: "the name of a file" */
+    int operands_min, operands_max; /* the first one is `input` */
+    const char *examples;           /* lines */
     int (*run)(const struct lathe_settings *settings); /* the exit code */
 };
 

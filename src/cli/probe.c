@@ -15,16 +15,6 @@
 #include "report.h"
 #include "table.h"
 
-static int ask_encoders(struct lathe_pool *pool, json_t **ret_body, struct lathe_error *err)
-{
-    struct lathe_order order;
-    lathe_order_init(&order);
-    order.verb = LATHE_VERB_ENCODERS;
-    int r = lathe_pool_run(pool, &order, NULL, NULL, lathe_cli_cancel, ret_body, NULL, err);
-    lathe_order_finish(&order);
-    return r;
-}
-
 /* Who asks wants to know how it is now: nothing remembered is shown. */
 static int add_hardware(const struct lathe_settings *settings, json_t *body,
                         struct lathe_error *err)
@@ -55,7 +45,7 @@ static int ask(const struct lathe_settings *settings, json_t **ret_body, struct 
         r = lathe_pool_create(NULL, &pool, err);
     if (r == 0)
         r = settings->input ? lathe_cli_inspect(pool, input.path, ret_body, err)
-                            : ask_encoders(pool, ret_body, err);
+                            : lathe_cli_ask_encoders(pool, ret_body, err);
     if (r == 0 && !settings->input && !settings->presets) {
         r = add_hardware(settings, *ret_body, err);
         if (r < 0) {

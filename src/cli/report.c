@@ -100,6 +100,32 @@ int lathe_report_build(struct lathe_agent *agent, const char *job_id,
     return 0;
 }
 
+int lathe_report_of_result(const char *job_id, const char *result, double wall_seconds,
+                           json_t **ret, struct lathe_error *err)
+{
+    json_t *report = result ? json_loads(result, 0, NULL) : NULL, *output;
+    size_t i;
+    if (!json_is_object(report)) {
+        json_decref(report);
+        return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "job %s has no readable result",
+                               job_id);
+    }
+    bool ok = json_object_set_new(report, "job_id", json_string(job_id)) == 0 &&
+              json_object_set_new(report, "status", json_string("completed")) == 0 &&
+              json_object_set_new(report, "wall_seconds", json_real(wall_seconds)) == 0;
+    json_array_foreach (json_object_get(report, "outputs"), i, output) {
+        _cleanup_free_ char *key =
+            lathe_key_output(job_id, json_string_value(json_object_get(output, "rendition")));
+        ok = ok && key && json_object_set_new(output, "key", json_string(key)) == 0;
+    }
+    if (!ok) {
+        json_decref(report);
+        return lathe_error_nomem(err);
+    }
+    *ret = report;
+    return 0;
+}
+
 json_t *lathe_report_failure(const struct lathe_error *err, double wall_seconds)
 {
     bool interrupted = err->fault == LATHE_FAULT_INTERRUPTED;
@@ -162,12 +188,13 @@ int lathe_report_print_text(const json_t *report)
         printf("encoded in software (%s)\n", summary);
     json_array_foreach (json_object_get(report, "outputs"), i, output) {
         char size[32], time[32], took[32];
+        const json_t *path = json_object_get(output, "path"); /* a fleet's has none, only a key */
         double seconds = json_number_value(json_object_get(output, "duration"));
         lathe_size_text(size, sizeof size, json_number_value(json_object_get(output, "bytes")));
         lathe_time_text(time, sizeof time, seconds);
         lathe_time_text(took, sizeof took, wall);
         printf("%s: %lldx%lld, %lld frames, %s, %s, %.0f kbit/s, made in %s (%.1fx)\n",
-               json_string_value(json_object_get(output, "path")),
+               json_string_value(path ? path : json_object_get(output, "key")),
                (long long)json_integer_value(json_object_get(output, "width")),
                (long long)json_integer_value(json_object_get(output, "height")),
                (long long)json_integer_value(json_object_get(output, "frames")), time, size,
