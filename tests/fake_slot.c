@@ -94,7 +94,8 @@ static void log_order(const struct lathe_order *order)
     snprintf(path, sizeof path, "%s/log", dir);
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     must(fd >= 0);
-    int n = snprintf(line, sizeof line, "%s %u\n", lathe_verb_name(order->verb), order->index);
+    int n = snprintf(line, sizeof line, "%s %u%s\n", lathe_verb_name(order->verb), order->index,
+                     order->packets_path ? " from packets" : "");
     must(write(fd, line, (size_t)n) == n);
     close(fd);
 }
@@ -208,6 +209,8 @@ static json_t *split(const struct lathe_order *order)
     strcpy(plan.container, "fake");
     strcpy(plan.video_codec, "fake");
     strcpy(plan.source_pix_fmt, "yuv420p");
+    strcpy(plan.packets_container, "ts");
+    strcpy(plan.sound_container, "mka");
     plan.source_width = 320;
     plan.source_height = 240;
     plan.time_base = (struct lathe_rational){1, 25};
@@ -258,8 +261,79 @@ static json_t *split(const struct lathe_order *order)
     return json_pack("{s:o}", "plan", json);
 }
 
+/* Reports a file, and writes it unless `is_cut` is false. */
+static void cut_file(const struct lathe_order *order, const struct lathe_plan *plan,
+                     enum lathe_unit_kind kind, uint32_t index, bool is_cut)
+{
+    char text[64];
+    char *path = lathe_cut_path(order->out_paths[0], kind, index, plan);
+    char *table = lathe_cut_table_path(order->out_paths[0]);
+    must(path && table);
+    snprintf(text, sizeof text, "[packets of %s %u]", lathe_unit_kind_name(kind), index);
+    if (is_cut)
+        write_file(path, text);
+    if (is_cut && kind == LATHE_UNIT_AUDIO)
+        write_file(table, "a table");
+    struct lathe_progress progress = {
+        .has_file = true,
+        .file = {.kind = kind, .index = index, .is_cut = is_cut, .bytes = strlen(text)}};
+    memcpy(progress.file.sha256, fake_sha256, sizeof fake_sha256);
+    json_t *json = NULL;
+    must(lathe_progress_to_json(&progress, &json) == 0);
+    send_json(json);
+    while (is_cut && access(path, F_OK) == 0) /* until it is taken away */
+        sleep_ms(5);
+    free(path);
+    free(table);
+}
+
+/* Faults: "midway" dies after three files, "leave" leaves chunk 1 out, "disorder" begins with the
+ * second file, "few" ends after three. */
+static json_t *cut(const struct lathe_order *order, const char *fault)
+{
+    struct lathe_plan plan;
+    lathe_plan_init(&plan);
+    json_t *json = json_load_file(order->plan_path, 0, NULL);
+    must(json && lathe_plan_from_json(json, &plan, NULL) == 0);
+    json_decref(json);
+    const uint32_t pilots = lathe_plan_shares_packets(&plan) ? 0 : plan.n_pilots;
+    const bool stops = strcmp(fault, "midway") == 0 || strcmp(fault, "few") == 0;
+    uint32_t made = 0;
+    for (uint32_t i = order->index + (strcmp(fault, "disorder") == 0); i < pilots + plan.n_chunks;
+         i++, made++) {
+        if (stops && made == 3)
+            break;
+        if (i < pilots)
+            cut_file(order, &plan, LATHE_UNIT_PILOT, i, true);
+        else
+            cut_file(order, &plan, LATHE_UNIT_CHUNK, i - pilots,
+                     strcmp(fault, "leave") != 0 || i - pilots != 1);
+    }
+    if (strcmp(fault, "midway") == 0)
+        misbehave("crash");
+    if (!stops && plan.n_audio)
+        cut_file(order, &plan, LATHE_UNIT_AUDIO, 0, true);
+    lathe_plan_finish(&plan);
+    return json_pack("{s:i}", "cpu_us", 0);
+}
+
+/* Whether the order brings the packets that were cut for it, which must be the right ones. */
+static void check_packets(const struct lathe_order *order, const char *expected)
+{
+    char *text = NULL;
+    size_t size = 0;
+    if (!order->packets_path)
+        return;
+    must(lathe_read_file(order->packets_path, 1000, &text, &size, NULL) == 0);
+    must(strcmp(text, expected) == 0);
+    free(text);
+}
+
 static json_t *pilot(const struct lathe_order *order)
 {
+    char packets[64];
+    snprintf(packets, sizeof packets, "[packets of pilot %u]", order->index);
+    check_packets(order, packets);
     json_t *list = json_array();
     for (int i = 0; i < LATHE_RENDITIONS_MAX && order->rates[i].quality > 0; i++)
         json_array_append_new(list, rate_sample());
@@ -284,6 +358,8 @@ static json_t *chunk(const struct lathe_order *order, const char *fault)
     char text[64], head[32], tail[32];
     bool is_last;
     const struct lathe_plan_chunk planned = planned_chunk(order, &is_last);
+    snprintf(text, sizeof text, "[packets of chunk %u]", order->index);
+    check_packets(order, text);
     json_t *list = json_array();
     for (int i = 0; i < LATHE_RENDITIONS_MAX && order->out_paths[i]; i++) {
         snprintf(text, sizeof text, "[chunk %u %.3f]", order->index, order->rates[i].quality);
@@ -308,6 +384,7 @@ static json_t *chunk(const struct lathe_order *order, const char *fault)
 
 static json_t *audio(const struct lathe_order *order)
 {
+    check_packets(order, "[packets of audio 0]");
     write_file(order->out_paths[0], "[audio]");
     return json_pack("{s:[], s:i, s:s, s:[]}", "tracks", "bytes", 7, "sha256", fake_sha256,
                      "warnings");
@@ -446,6 +523,9 @@ static void serve(const struct lathe_order *order)
             send_body(body);
         break;
     }
+    case LATHE_VERB_CUT:
+        send_body(cut(order, fault));
+        break;
     case LATHE_VERB_PROBE:
         send_body(probe(order));
         break;

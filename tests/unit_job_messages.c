@@ -62,6 +62,7 @@ static void test_order_round_trip(void **state)
         assert_true(json_equal(a.audio_report, b.audio_report));
         assert_int_equal(a.gpu_family, b.gpu_family);
         assert_string_equal(a.gpu_path, b.gpu_path);
+        assert_string_equal(a.packets_path, b.packets_path);
         assert_int_equal(a.probe_trials, b.probe_trials);
         assert_int_equal(a.gpu_step, b.gpu_step);
         assert_int_equal(a.gpu_features, b.gpu_features);
@@ -78,14 +79,17 @@ static void test_each_verb_has_its_needs(void **state)
         const char *without;
         bool accepted;
     } cases[] = {
-        {LATHE_VERB_SPLIT, "job", false},        {LATHE_VERB_SPLIT, "index_path", false},
-        {LATHE_VERB_SPLIT, "out_paths", true},   {LATHE_VERB_PILOT, "source_path", false},
-        {LATHE_VERB_PILOT, "job", true},         {LATHE_VERB_CHUNK, "out_paths", false},
-        {LATHE_VERB_CHUNK, "plan_path", false},  {LATHE_VERB_AUDIO, "out_paths", false},
-        {LATHE_VERB_MERGE, "inputs", false},     {LATHE_VERB_MERGE, "audio_path", true},
-        {LATHE_VERB_MERGE, "source_path", true}, {LATHE_VERB_INSPECT, "source_path", false},
-        {LATHE_VERB_INSPECT, "plan_path", true}, {LATHE_VERB_ENCODERS, "source_path", true},
-        {LATHE_VERB_PROBE, "gpu_family", false}, {LATHE_VERB_PROBE, "gpu_path", true},
+        {LATHE_VERB_SPLIT, "job", false},           {LATHE_VERB_SPLIT, "index_path", false},
+        {LATHE_VERB_SPLIT, "out_paths", true},      {LATHE_VERB_CUT, "out_paths", false},
+        {LATHE_VERB_CUT, "index_path", false},      {LATHE_VERB_CUT, "job", true},
+        {LATHE_VERB_PILOT, "source_path", true},    {LATHE_VERB_PILOT, "plan_path", false},
+        {LATHE_VERB_PILOT, "packets_path", true},   {LATHE_VERB_PILOT, "job", true},
+        {LATHE_VERB_CHUNK, "out_paths", false},     {LATHE_VERB_CHUNK, "plan_path", false},
+        {LATHE_VERB_AUDIO, "out_paths", false},     {LATHE_VERB_MERGE, "inputs", false},
+        {LATHE_VERB_MERGE, "audio_path", true},     {LATHE_VERB_MERGE, "source_path", true},
+        {LATHE_VERB_INSPECT, "source_path", false}, {LATHE_VERB_INSPECT, "plan_path", true},
+        {LATHE_VERB_ENCODERS, "source_path", true}, {LATHE_VERB_PROBE, "gpu_family", false},
+        {LATHE_VERB_PROBE, "gpu_path", true},
     };
     for (size_t i = 0; i < LATHE_COUNT(cases); i++) {
         json_t *json = order_json(cases[i].verb);
@@ -185,6 +189,16 @@ static void test_progress(void **state)
     assert_int_equal(lathe_slot_message_from_json(json, &message, NULL), 0);
     assert_int_equal(message.type, LATHE_SLOT_PROGRESS);
     assert_true(message.progress.frames == 7 && message.progress.bytes == INT64_MAX);
+    assert_false(message.progress.has_file);
+    json_decref(json);
+    progress.has_file = true;
+    progress.file = (struct lathe_cut_file){
+        .kind = LATHE_UNIT_CHUNK, .index = 9, .is_cut = true, .bytes = 1 << 20};
+    memset(progress.file.sha256, 'a', 64);
+    assert_int_equal(lathe_progress_to_json(&progress, &json), 0);
+    assert_int_equal(lathe_slot_message_from_json(json, &message, NULL), 0);
+    assert_true(message.progress.has_file);
+    assert_memory_equal(&message.progress.file, &progress.file, sizeof progress.file);
     json_decref(json);
     progress.bytes = UINT64_MAX;
     assert_int_equal(lathe_progress_to_json(&progress, &json), -ERANGE);
@@ -200,6 +214,15 @@ static void test_odd_messages_are_refused(void **state)
         "{'type':'progress','frames':1}",
         "{'type':'progress','frames':-1,'bytes':0}",
         "{'type':'progress','frames':'1','bytes':0}",
+        "{'type':'progress','frames':1,'bytes':0,'file':{}}",
+        "{'type':'progress','frames':1,'bytes':0,'file':{'kind':'split','index':0,'cut':false,"
+        "'bytes':0,'sha256':''}}",
+        "{'type':'progress','frames':1,'bytes':0,'file':{'kind':'chunk','index':-1,'cut':false,"
+        "'bytes':0,'sha256':''}}",
+        "{'type':'progress','frames':1,'bytes':0,'file':{'kind':'chunk','index':0,'cut':true,"
+        "'bytes':0,'sha256':''}}",
+        "{'type':'progress','frames':1,'bytes':0,'file':{'kind':'chunk','index':0,'cut':false,"
+        "'bytes':0,'sha256':'xyz'}}",
         "{'type':'report'}",
         "{'type':'report','ok':true}",
         "{'type':'report','ok':true,'body':[]}",

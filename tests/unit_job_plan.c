@@ -35,6 +35,8 @@ static void assert_same_plan(const struct lathe_plan *a, const struct lathe_plan
     assert_string_equal(a->source_identity, b->source_identity);
     assert_string_equal(a->container, b->container);
     assert_string_equal(a->video_codec, b->video_codec);
+    assert_string_equal(a->packets_container, b->packets_container);
+    assert_string_equal(a->sound_container, b->sound_container);
     assert_string_equal(a->source_pix_fmt, b->source_pix_fmt);
     assert_string_equal(a->mastering_display, b->mastering_display);
     assert_string_equal(a->content_light, b->content_light);
@@ -186,6 +188,9 @@ static void test_values_are_checked(void **state)
         {"duration", "-1"},
         {"duration", "1.5"},
         {"reorder_depth", "100000"},
+        {"packets_container", "'mp4'"},
+        {"packets_container", "'mka'"},
+        {"sound_container", "'../x'"},
         {"color_matrix", "-1"},
         {"rotation", "[1,0,0,0,1,0,0,0]"},
         {"rotation", "[1,0,0,0,1,0,0,0,99999999999]"},

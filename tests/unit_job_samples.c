@@ -26,6 +26,8 @@ void sample_plan(struct lathe_plan *plan, uint32_t n_chunks)
     plan->source_height = 1079;
     plan->source_bytes = 20000000000u;
     plan->video_stream = 2;
+    strcpy(plan->packets_container, "nut");
+    strcpy(plan->sound_container, "mka");
     plan->time_base = (struct lathe_rational){1, 90000};
     plan->frame_rate = (struct lathe_rational){30000, 1001};
     plan->duration = INT64_C(3003) * n_chunks;
@@ -105,6 +107,7 @@ void sample_order(struct lathe_order *order, enum lathe_verb verb)
     order->source_path = must(strdup("/in\xff.mp4"));
     order->plan_path = must(strdup("/w/plan.json"));
     order->index_path = must(strdup("/w/index.bin"));
+    order->packets_path = must(strdup("/w/chunk_007.ts"));
     order->job = sample_job();
     order->index = 4000000000u;
     for (int i = 0; i < LATHE_RENDITIONS_MAX; i++)

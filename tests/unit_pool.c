@@ -30,12 +30,13 @@ struct outcome {
     uint32_t ticks;
 };
 
-static void on_progress(void *opaque, const struct lathe_progress *progress)
+static int on_progress(void *opaque, const struct lathe_progress *progress)
 {
     struct outcome *o = opaque;
     assert_true(progress->frames > o->last_frames);
     o->last_frames = progress->frames;
     o->ticks++;
+    return 0;
 }
 
 static struct outcome run_order(const struct lathe_order *order, const char *fault, double stall,

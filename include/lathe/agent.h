@@ -32,6 +32,7 @@ struct lathe_agent_options {
      */
     bool gpus;
     enum lathe_mix mix; /* of the jobs: with LATHE_MIX_ALLOW software and GPUs work side by side */
+    enum lathe_chunks chunks; /* auto: as LATHE_CHUNKS says */
     bool keep_intermediates;
     bool only_host;              /* see flow.h; also: an error of a port ends the run */
     struct lathe_cancel *cancel; /* the user's; obeyed by every step; may be NULL */

@@ -41,6 +41,7 @@ struct lathe_config {
     bool gpu_enabled;
     int64_t gpu_lanes;
     char *gpu_cache;
+    int64_t chunks;                /* enum lathe_chunks, by name in LATHE_CHUNKS */
     int64_t log_level, log_format; /* enum lathe_log_level, lathe_log_format */
     char *metrics_listen;
     char *door; /* "" = chosen by the program */

@@ -74,6 +74,15 @@ struct lathe_flow_sink {
                   const struct lathe_error *why, enum lathe_verdict verdict);
 };
 
+/* Whether units read the packets that are cut for them, or the source. */
+enum lathe_chunks {
+    LATHE_CHUNKS_AUTO = 0, /* packets, where objects of the store are no files */
+    LATHE_CHUNKS_VIRTUAL,  /* the source */
+    LATHE_CHUNKS_OBJECTS
+};
+/* "auto" (also NULL and ""), "virtual", "objects"; else -EINVAL. */
+int lathe_chunks_from_name(const char *name, enum lathe_chunks *ret);
+
 struct lathe_flow {
     struct lathe_queue *queue;
     struct lathe_state *state;
@@ -87,6 +96,7 @@ struct lathe_flow {
     struct lathe_cancel *cancel; /* may be NULL */
     int lease_ttl_ms;
     int merge_parallel; /* renditions joined at once, at least 1 */
+    enum lathe_chunks chunks;
     bool keep_intermediates;
     bool only_host; /* nobody else could have more room: a full disk ends the job */
     struct lathe_flow_sink sink;

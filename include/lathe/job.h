@@ -106,10 +106,11 @@ int lathe_job_from_json(const json_t *json, struct lathe_job *ret, struct lathe_
 bool lathe_job_id_is_valid(const char *id);
 
 /* Object keys (DESIGN, "Store keys"). Each returns a malloc'd string or NULL (memory). */
-char *lathe_key_job(const char *job_id);        /* jobs/{job}.json */
-char *lathe_key_plan(const char *job_id);       /* chunks/{job}/plan.json */
-char *lathe_key_plan_whole(const char *job_id); /* chunks/{job}/plan_whole.json: one chunk */
-char *lathe_key_index(const char *job_id);      /* chunks/{job}/index.bin */
+char *lathe_key_job(const char *job_id);         /* jobs/{job}.json */
+char *lathe_key_plan(const char *job_id);        /* chunks/{job}/plan.json */
+char *lathe_key_plan_whole(const char *job_id);  /* chunks/{job}/plan_whole.json: one chunk */
+char *lathe_key_index(const char *job_id);       /* chunks/{job}/index.bin */
+char *lathe_key_sound_table(const char *job_id); /* chunks/{job}/audio.bin: beside audio.mka */
 char *lathe_key_chunk(const char *job_id, const char *rendition, uint32_t chunk, uint64_t fence);
 /* transcoded/{job}/{rendition}/chunk_000.{fence}.mp4 */
 char *lathe_key_audio(const char *job_id, uint64_t fence); /* transcoded/{job}/audio.{fence}.mp4 */

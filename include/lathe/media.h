@@ -21,6 +21,8 @@ int lathe_media_pilot(const struct lathe_order *order, lathe_media_progress prog
                       json_t **ret_body, struct lathe_error *err);
 int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
                       json_t **ret_body, struct lathe_error *err);
+int lathe_media_cut(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
+                    json_t **ret_body, struct lathe_error *err);
 int lathe_media_audio(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
                       json_t **ret_body, struct lathe_error *err);
 int lathe_media_merge(const struct lathe_order *order, lathe_media_progress progress, void *opaque,

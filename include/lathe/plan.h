@@ -71,6 +71,9 @@ struct lathe_plan {
     int source_width, source_height;
     uint64_t source_bytes;
     int video_stream;
+    /* What holds packets that are cut from it; "" = they cannot be cut, the source is read. */
+    char packets_container[4]; /* of a chunk's pictures: "ts" or "nut" */
+    char sound_container[4];   /* of all sound: "mka" or "nut" */
 
     /* time */
     struct lathe_rational time_base;
@@ -123,6 +126,12 @@ int lathe_plan_warn(struct lathe_plan *plan, const char *format, ...)
 int lathe_plan_make_whole(struct lathe_plan *plan, const char *reason);
 int lathe_plan_to_json(const struct lathe_plan *plan, json_t **ret);
 int lathe_plan_from_json(const json_t *json, struct lathe_plan *ret, struct lathe_error *err);
+
+/* With two passes pilot i is chunk i, and reads what is cut for that. */
+bool lathe_plan_shares_packets(const struct lathe_plan *plan);
+/* chunks/{job}/chunk_000.ts, pilot_000.ts, audio.mka, by the plan's containers. malloc'd, or NULL
+ * (memory). */
+char *lathe_key_packets(const struct lathe_plan *plan, enum lathe_unit_kind kind, uint32_t index);
 
 /* The claimable units of a plan, in claim order: pilots, audio, chunks. malloc'd. */
 int lathe_plan_units(const struct lathe_plan *plan, struct lathe_unit **ret, uint32_t *ret_count);

@@ -41,8 +41,9 @@ struct lathe_usage {
     uint32_t children;
 };
 
-/* Called on the thread of lathe_pool_run(). */
-typedef void (*lathe_pool_progress)(void *opaque, const struct lathe_progress *progress);
+/* Called on the thread of lathe_pool_run(), which does not count the time that it takes as the
+ * slot's. Not 0: the slot is ended, and lathe_pool_run() returns that. */
+typedef int (*lathe_pool_progress)(void *opaque, const struct lathe_progress *progress);
 
 /* The path of the lathe-slot program (malloc'd): $LATHE_SLOT, or beside this program, or in the
  * build tree, or in the libexec folder. -ENOENT with fault CONFIG. */

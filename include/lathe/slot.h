@@ -40,6 +40,7 @@ enum lathe_verb {
     LATHE_VERB_INSPECT,   /* what the source is (lathe probe FILE) */
     LATHE_VERB_ENCODERS,  /* which encoders this build has and which really encode (lathe probe) */
     LATHE_VERB_PROBE,     /* GPUs: which there are, or what one of them really does (hw.h) */
+    LATHE_VERB_CUT, /* the source's packets into a file for each pilot, chunk, and the sound */
     LATHE_VERB_COUNT
 };
 const char *lathe_verb_name(enum lathe_verb verb);
@@ -55,14 +56,19 @@ struct lathe_merge_input {
 /* All strings are owned by the order. Fields not named for a verb are ignored by it. */
 struct lathe_order {
     enum lathe_verb verb;
-    char *source_path;     /* split, pilot, chunk, audio, inspect: the media file */
-    char *plan_path;       /* split: written · pilot, chunk, audio, merge: read */
-    char *index_path;      /* split: written · pilot, chunk, audio: read */
+    char *source_path;  /* split, cut, pilot, chunk, audio, inspect: the media file */
+    char *packets_path; /* pilot, chunk, audio: what was cut for it; the source is not opened then,
+                           and source_path, if given, only names it in messages */
+    char *plan_path;    /* split: written · cut, pilot, chunk, audio, merge: read */
+    char *index_path;   /* split: written · cut, pilot, chunk, audio: read; audio with packets: the
+                           table that lies beside them */
     struct lathe_job *job; /* split: what was asked for (owned) */
-    uint32_t index;        /* pilot, chunk: which · merge: which rendition */
+    uint32_t index;        /* pilot, chunk: which · merge: which rendition · cut: so many files of
+                              pictures are there already, in their order */
     struct lathe_rate rates[LATHE_RENDITIONS_MAX]; /* chunk, pilot: one a rendition */
     char *
-        out_paths[LATHE_RENDITIONS_MAX]; /* chunk: one a rendition · audio, merge: [0]; new files */
+        out_paths[LATHE_RENDITIONS_MAX]; /* chunk: one a rendition · audio, merge: [0]; new files ·
+                                            cut: [0] is how their names begin, see lathe_cut_path */
     struct lathe_merge_input *inputs;    /* merge */
     uint32_t n_inputs;
     char *audio_path; /* merge: result of the audio verb, or NULL */
@@ -79,10 +85,31 @@ void lathe_order_finish(struct lathe_order *order);
 int lathe_order_to_json(const struct lathe_order *order, json_t **ret);
 int lathe_order_from_json(const json_t *json, struct lathe_order *ret, struct lathe_error *err);
 
-/* At most 10 a second; any increase of either number is progress. */
+/*
+ * The verb cut makes a file for each pilot (with two passes pilots read their chunk's), then for
+ * each chunk, in the order of their numbers, and one for all sound, which is complete at the end.
+ * It says so at once, and waits while LATHE_CUT_AHEAD complete files have not been taken away: so
+ * scratch space stays bounded, and encoding can begin long before the cutting ends.
+ */
+#define LATHE_CUT_AHEAD 4
+struct lathe_cut_file {
+    enum lathe_unit_kind kind;
+    uint32_t index; /* within the kind */
+    bool is_cut;    /* false: its packets cannot be cut, or it is cheaper to read the source */
+    uint64_t bytes;
+    char sha256[65];
+};
+/* PREFIX.chunk_003.ts; malloc'd, NULL: memory. The table of the sound is PREFIX.audio.bin. */
+char *lathe_cut_path(const char *prefix, enum lathe_unit_kind kind, uint32_t index,
+                     const struct lathe_plan *plan);
+char *lathe_cut_table_path(const char *prefix);
+
+/* At most 10 a second, but for files; any increase of either number is progress. */
 struct lathe_progress {
     uint64_t frames; /* encoded so far in this order (chunk, pilot), or frames written (merge) */
     uint64_t bytes;  /* read or written so far */
+    bool has_file;   /* cut: one is complete */
+    struct lathe_cut_file file;
 };
 int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret);
 
@@ -94,6 +121,7 @@ int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret);
  *            "decoder", "scaler", "encoder", "encoder_options", "concealed": N, "warnings": […],
  *            "step" and "device" (path, or ""), "gpu_checked": pictures compared by the gate,
  *            "renditions": [{"bytes", "sha256", "rate": rate sample}…], "cpu_us"}
+ *  cut      {"cpu_us"}; what there is was said in progress messages
  *  audio    {"tracks": [{"first_pts", "packets", "frame_size", "sample_rate", "samples"…}],
  *            "bytes", "sha256", "warnings", "cpu_us"}
  *  merge    {"frames", "duration_us", "bytes", "sha256", "warnings", "cpu_us"}

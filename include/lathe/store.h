@@ -81,6 +81,8 @@ void lathe_store_set_patience(struct lathe_store *store, const struct lathe_pati
  * "store.reachable". Writes, reads and removes an object below LATHE_STORE_TRIAL_PREFIX. */
 void lathe_store_check(const char *driver, const char *location, const struct lathe_check *check,
                        struct lathe_findings *ret);
+/* Whether objects are files that can be read in place. */
+bool lathe_store_is_local(const struct lathe_store *store);
 int lathe_store_put(struct lathe_store *store, const char *key, const char *path,
                     const struct lathe_store_meta *meta, unsigned flags,
                     struct lathe_cancel *cancel, struct lathe_error *err);

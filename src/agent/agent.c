@@ -123,9 +123,14 @@ static int open_agent(struct lathe_agent *agent, const struct lathe_agent_option
         .cancel = o->cancel,
         .lease_ttl_ms = o->lease_ttl_ms ? o->lease_ttl_ms : LATHE_LEASE_TTL_MS,
         .merge_parallel = (int)agent->slots,
+        .chunks = o->chunks,
         .keep_intermediates = o->keep_intermediates,
         .only_host = o->only_host,
     };
+    if (o->chunks == LATHE_CHUNKS_AUTO &&
+        lathe_chunks_from_name(getenv("LATHE_CHUNKS"), &agent->flow.chunks) < 0)
+        return lathe_error_set(err, -EINVAL, LATHE_FAULT_CONFIG,
+                               "LATHE_CHUNKS is neither auto, virtual nor objects");
     lathe_tracker_fill_sink(agent->tracker, &agent->flow.sink);
     return open_ports(agent, o, err);
 }

@@ -107,6 +107,17 @@ const struct lathe_config_option lathe_config_options[] = {
      .max = 3600,
      .help = "work of a worker that has died goes to others after this long; renewed three times "
              "as often"},
+    {.name = "chunks",
+     .variable = "LATHE_CHUNKS",
+     .type = LATHE_CONFIG_CHOICE,
+     .offset = AT(chunks),
+     .standard = "auto",
+     .allowed = "auto|virtual|objects",
+     .exported = true,
+     .help =
+         "virtual: every chunk reads the source; objects: the source is cut into packets first, "
+         "and each chunk reads its own; auto: objects where those of the store are no files. "
+         "The result is the same"},
     {.name = "stall_seconds",
      .variable = "LATHE_STALL_SECONDS",
      .type = LATHE_CONFIG_REAL,

@@ -31,16 +31,12 @@ int lathe_flow_audio(struct lathe_flow *flow, struct lathe_flow_job *fj,
     struct lathe_order order;
     lathe_order_init(&order);
     order.verb = LATHE_VERB_AUDIO;
-    order.source_path = strdup(fj->source_path);
-    order.plan_path = strdup(fj->plan_path);
-    order.index_path = strdup(fj->index_path);
     order.out_paths[0] =
         lathe_format("%s/audio.%llu.mp4", fj->dir, (unsigned long long)claim->fence);
     json_t *body = NULL;
     struct lathe_flow_meter meter = {flow, claim->job_id, claim->unit, LATHE_TASK_AUDIO, 0};
-    int r = order.source_path && order.plan_path && order.index_path && order.out_paths[0]
-                ? 0
-                : lathe_error_nomem(err);
+    int r = order.out_paths[0] ? lathe_flow_take_input(flow, fj, claim, &order, err)
+                               : lathe_error_nomem(err);
     if (r == 0)
         r = lathe_pool_run(flow->pool, &order, lathe_flow_meter_tick, &meter, flow->cancel, &body,
                            NULL, err);
@@ -48,6 +44,7 @@ int lathe_flow_audio(struct lathe_flow *flow, struct lathe_flow_job *fj,
         r = store_audio(flow, claim, order.out_paths[0], body, err);
     if (order.out_paths[0])
         unlink(order.out_paths[0]);
+    lathe_flow_drop_input(flow, &order);
     lathe_order_finish(&order);
     if (r < 0) {
         json_decref(body);

@@ -30,11 +30,9 @@ static int make_order(struct lathe_flow *flow, struct lathe_flow_job *fj,
 {
     order->verb = LATHE_VERB_CHUNK;
     order->index = claim->what.index;
-    order->source_path = strdup(fj->source_path);
-    order->plan_path = strdup(fj->plan_path);
-    order->index_path = strdup(fj->index_path);
-    if (!order->source_path || !order->plan_path || !order->index_path)
-        return lathe_error_nomem(err);
+    int r = lathe_flow_take_input(flow, fj, claim, order, err);
+    if (r < 0)
+        return r;
     for (int i = 0; i < fj->plan.n_renditions; i++) {
         order->out_paths[i] = lathe_format("%s/chunk-%05u.%llu.%d.mp4", fj->dir, claim->what.index,
                                            (unsigned long long)claim->fence, i);
@@ -85,6 +83,7 @@ int lathe_flow_chunk(struct lathe_flow *flow, struct lathe_flow_job *fj,
     for (int i = 0; i < LATHE_RENDITIONS_MAX; i++)
         if (order.out_paths[i])
             unlink(order.out_paths[i]);
+    lathe_flow_drop_input(flow, &order);
     lathe_order_finish(&order);
     if (r < 0) {
         json_decref(body);

@@ -80,12 +80,6 @@ int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, uint64_t fe
         fj.dir = lathe_format("%s/%s", flow->scratch_dir, job_id);
         r = fj.dir ? lathe_mkdir_p(fj.dir, err) : lathe_error_nomem(err);
     }
-    if (r == 0) {
-        if (!fj.job.source_is_local)
-            r = lathe_flow_fetch(flow, fj.job.source_key, fj.dir, "source", &fj.source_path, err);
-        else if (!(fj.source_path = strdup(fj.job.source_key)))
-            r = lathe_error_nomem(err);
-    }
     if (r == 0 && planned)
         r = load_plan(flow, &fj, err);
     if (r < 0) {

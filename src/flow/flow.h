@@ -17,7 +17,8 @@ struct lathe_flow_job {
     int64_t created_us; /* wall clock */
     char *replan;       /* why the plan has one chunk, or NULL */
     char *dir;          /* its own scratch folder, exists */
-    char *source_path, *plan_path, *index_path;
+    char *source_path;  /* NULL until lathe_flow_source() */
+    char *plan_path, *index_path;
 };
 /* -ESTALE when `fence` (0: none) is of another epoch: what it was granted for may be replanned. */
 int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, uint64_t fence, bool planned,
@@ -53,6 +54,26 @@ void lathe_flow_count_fallback(const json_t *fallback);
  * when the store cannot be asked now. */
 int lathe_flow_result_is_whole(struct lathe_flow *flow, const struct lathe_plan *plan,
                                const struct lathe_unit *what, const json_t *body);
+
+/* --- input.c: what units read --- */
+/* Whether packets are cut for the units of this job; and for which, if so. */
+bool lathe_flow_is_cut(const struct lathe_flow *flow, const struct lathe_flow_job *fj);
+bool lathe_flow_needs_object(const struct lathe_plan *plan, const struct lathe_unit *unit);
+char *lathe_flow_packets_key(const struct lathe_plan *plan, const struct lathe_unit *unit);
+/* Makes the source a local file. */
+int lathe_flow_source(struct lathe_flow *flow, struct lathe_flow_job *fj, struct lathe_error *err);
+/* Fills the order's input: plan, index, and packets or source. The caller drops it, also after a
+ * failure: what was fetched for this attempt is removed. */
+int lathe_flow_take_input(struct lathe_flow *flow, struct lathe_flow_job *fj,
+                          const struct lathe_claim *claim, struct lathe_order *order,
+                          struct lathe_error *err);
+void lathe_flow_drop_input(struct lathe_flow *flow, struct lathe_order *order);
+
+/* --- cut.c --- */
+/* The units are published: cuts and stores what they read, until none waits. -ESTALE when somebody
+ * else holds the split now, or the job has ended. */
+int lathe_flow_cut(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_t fence,
+                   const struct lathe_unit *units, uint32_t count, struct lathe_error *err);
 
 /* --- split.c --- */
 /* The bell of a unit: somebody is to look whether it can be claimed. */
@@ -169,6 +190,6 @@ struct lathe_flow_meter {
     enum lathe_task task;
     uint64_t frames; /* counted so far */
 };
-void lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress);
+int lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress);
 
 #endif

@@ -185,14 +185,13 @@ static int merge_rendition(struct merge *m, int rendition, struct lathe_error *e
     order.index = (uint32_t)rendition;
     order.plan_path = strdup(m->fj.plan_path);
     order.index_path = strdup(m->fj.index_path);
-    order.source_path = strdup(m->fj.source_path);
     order.out_paths[0] =
         lathe_format("%s/merged-%d.%llu.mp4", m->fj.dir, rendition, (unsigned long long)m->fence);
     order.audio_path = m->audio_path ? strdup(m->audio_path) : NULL;
     order.audio_report = m->audio_path ? json_deep_copy(m->audio) : NULL;
     struct lathe_flow_meter meter = {m->flow, m->fj.job.id, LATHE_UNIT_MERGE, LATHE_TASK_MERGE, 0};
     int r = 0;
-    if (!order.plan_path || !order.index_path || !order.source_path || !order.out_paths[0] ||
+    if (!order.plan_path || !order.index_path || !order.out_paths[0] ||
         (m->audio_path && (!order.audio_path || !order.audio_report)))
         r = lathe_error_nomem(err);
     if (r == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The split: one slot reads the source once and writes the plan; from then on units can be claimed.
+ * The split: one slot reads the source once and writes the plan; from then on units can be claimed,
+ * or, where packets are cut for them, one after the other.
  * A plan that is already stored is taken as it is: it is written once and never changed. Only a
  * source that turned out not to be cuttable gets a second one, in one chunk.
  */
@@ -29,14 +30,14 @@ static int make_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_
     struct lathe_order order;
     lathe_order_init(&order);
     order.verb = LATHE_VERB_SPLIT;
-    order.source_path = strdup(fj->source_path);
     order.plan_path = lathe_format("%s/plan.%llu", fj->dir, (unsigned long long)fence);
     order.index_path = lathe_format("%s/index.%llu", fj->dir, (unsigned long long)fence);
     order.job = calloc(1, sizeof *order.job);
     json_t *body = NULL, *job_json = NULL;
-    int r = 0;
-    if (!order.source_path || !order.plan_path || !order.index_path || !order.job ||
-        lathe_job_to_json(&fj->job, &job_json) < 0)
+    int r = lathe_flow_source(flow, fj, err);
+    order.source_path = r == 0 ? strdup(fj->source_path) : NULL;
+    if (r == 0 && (!order.source_path || !order.plan_path || !order.index_path || !order.job ||
+                   lathe_job_to_json(&fj->job, &job_json) < 0))
         r = lathe_error_nomem(err);
     if (r == 0) {
         lathe_job_init(order.job);
@@ -86,12 +87,14 @@ int lathe_flow_ring_unit(struct lathe_flow *flow, const struct lathe_job *job,
                 : lathe_error_nomem(err);
 }
 
+/* Those that wait for an object get theirs when it is there. */
 static int ring_bells(struct lathe_flow *flow, const struct lathe_job *job,
                       const struct lathe_unit *units, uint32_t count, struct lathe_error *err)
 {
     int r = 0;
     for (uint32_t i = 0; r == 0 && i < count; i++)
-        r = lathe_flow_ring_unit(flow, job, &units[i], i, err);
+        if (!units[i].needs_object)
+            r = lathe_flow_ring_unit(flow, job, &units[i], i, err);
     return r;
 }
 
@@ -212,12 +215,17 @@ static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
         r = check_hardware(flow, &fj, err);
     if (r == 0 && lathe_plan_units(&fj.plan, &units, &count) < 0)
         r = lathe_error_nomem(err);
+    const bool is_cut = lathe_flow_is_cut(flow, &fj);
+    for (uint32_t i = 0; r == 0 && i < count; i++)
+        units[i].needs_object = is_cut && lathe_flow_needs_object(&fj.plan, &units[i]);
     if (r == 0 && flow->sink.planned)
         flow->sink.planned(flow->sink.opaque, job_id, &fj.plan);
     if (r == 0)
         r = lathe_state_set_units(flow->state, job_id, fence, units, count, &verdict, err);
     if (r == 0 && verdict == LATHE_GRANTED)
         r = ring_bells(flow, &fj.job, units, count, err);
+    if (r == 0 && is_cut && verdict != LATHE_GONE)
+        r = lathe_flow_cut(flow, &fj, fence, units, count, err);
     free(units);
     lathe_flow_job_finish(&fj);
     return r;

@@ -20,12 +20,15 @@ static int sweep_job(struct lathe_flow *flow, const char *job_id, struct lathe_e
         return r;
     }
     enum lathe_job_status status = view.status;
+    const bool is_cutting = view.unstored_units > 0;
     lathe_job_view_clear(&view);
     switch (status) {
     case LATHE_JOB_QUEUED:
     case LATHE_JOB_SPLITTING:
         return lathe_flow_split(flow, job_id, err);
     case LATHE_JOB_TRANSCODING:
+        r = is_cutting ? lathe_flow_split(flow, job_id, err) : 0;
+        return r != 0 ? r : lathe_flow_merge(flow, job_id, err);
     case LATHE_JOB_MERGING:
         return lathe_flow_merge(flow, job_id, err);
     default:

@@ -128,7 +128,7 @@ void lathe_flow_count_fallback(const json_t *fallback)
 }
 
 /* A slot's count begins anew with each order. */
-void lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress)
+int lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress)
 {
     struct lathe_flow_meter *meter = opaque;
     const struct lathe_flow_sink *sink = &meter->flow->sink;
@@ -138,4 +138,5 @@ void lathe_flow_meter_tick(void *opaque, const struct lathe_progress *progress)
     meter->frames = progress->frames;
     if (sink->progress)
         sink->progress(sink->opaque, meter->job_id, meter->unit, progress);
+    return 0;
 }

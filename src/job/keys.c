@@ -6,6 +6,7 @@
 
 #include "lathe/base.h"
 #include "lathe/job.h"
+#include "lathe/plan.h"
 
 char *lathe_key_job(const char *job_id)
 {
@@ -25,6 +26,19 @@ char *lathe_key_plan_whole(const char *job_id)
 char *lathe_key_index(const char *job_id)
 {
     return lathe_format("chunks/%s/index.bin", job_id);
+}
+
+char *lathe_key_packets(const struct lathe_plan *plan, enum lathe_unit_kind kind, uint32_t index)
+{
+    if (kind == LATHE_UNIT_AUDIO)
+        return lathe_format("chunks/%s/audio.%s", plan->job_id, plan->sound_container);
+    return lathe_format("chunks/%s/%s_%03" PRIu32 ".%s", plan->job_id, lathe_unit_kind_name(kind),
+                        index, plan->packets_container);
+}
+
+char *lathe_key_sound_table(const char *job_id)
+{
+    return lathe_format("chunks/%s/audio.bin", job_id);
 }
 
 char *lathe_key_chunk(const char *job_id, const char *rendition, uint32_t chunk, uint64_t fence)

@@ -23,6 +23,7 @@ enum need {
     NEEDS_OUTPUT = 1 << 4,
     NEEDS_INPUTS = 1 << 5,
     NEEDS_GPU = 1 << 6,
+    NEEDS_MEDIA = 1 << 7, /* the source, or packets that were cut from it */
 };
 
 static const struct {
@@ -30,13 +31,14 @@ static const struct {
     unsigned needs;
 } verbs[LATHE_VERB_COUNT] = {
     [LATHE_VERB_SPLIT] = {"split", NEEDS_SOURCE | NEEDS_PLAN | NEEDS_INDEX | NEEDS_JOB},
-    [LATHE_VERB_PILOT] = {"pilot", NEEDS_SOURCE | NEEDS_PLAN | NEEDS_INDEX},
-    [LATHE_VERB_CHUNK] = {"chunk", NEEDS_SOURCE | NEEDS_PLAN | NEEDS_INDEX | NEEDS_OUTPUT},
-    [LATHE_VERB_AUDIO] = {"audio", NEEDS_SOURCE | NEEDS_PLAN | NEEDS_INDEX | NEEDS_OUTPUT},
+    [LATHE_VERB_PILOT] = {"pilot", NEEDS_MEDIA | NEEDS_PLAN | NEEDS_INDEX},
+    [LATHE_VERB_CHUNK] = {"chunk", NEEDS_MEDIA | NEEDS_PLAN | NEEDS_INDEX | NEEDS_OUTPUT},
+    [LATHE_VERB_AUDIO] = {"audio", NEEDS_MEDIA | NEEDS_PLAN | NEEDS_INDEX | NEEDS_OUTPUT},
     [LATHE_VERB_MERGE] = {"merge", NEEDS_PLAN | NEEDS_OUTPUT | NEEDS_INPUTS},
     [LATHE_VERB_INSPECT] = {"inspect", NEEDS_SOURCE},
     [LATHE_VERB_ENCODERS] = {"encoders", 0},
     [LATHE_VERB_PROBE] = {"probe", NEEDS_GPU},
+    [LATHE_VERB_CUT] = {"cut", NEEDS_SOURCE | NEEDS_PLAN | NEEDS_INDEX | NEEDS_OUTPUT},
 };
 
 const char *lathe_verb_name(enum lathe_verb verb)
@@ -52,6 +54,7 @@ void lathe_order_init(struct lathe_order *order)
 void lathe_order_finish(struct lathe_order *order)
 {
     free(order->source_path);
+    free(order->packets_path);
     free(order->plan_path);
     free(order->index_path);
     free(order->audio_path);
@@ -125,6 +128,7 @@ int lathe_order_to_json(const struct lathe_order *order, json_t **ret)
     lathe_json_put_text(&out, "type", "order");
     lathe_json_put_text(&out, "verb", lathe_verb_name(order->verb));
     lathe_json_put_path(&out, "source_path", order->source_path);
+    lathe_json_put_path(&out, "packets_path", order->packets_path);
     lathe_json_put_path(&out, "plan_path", order->plan_path);
     lathe_json_put_path(&out, "index_path", order->index_path);
     if (order->job) {
@@ -243,7 +247,8 @@ static void read_gpu(struct lathe_json_in *in, struct lathe_order *order)
 
 static void check_needs(struct lathe_json_in *in, const struct lathe_order *order)
 {
-    unsigned have = (order->source_path ? NEEDS_SOURCE : 0u) |
+    unsigned have = (order->source_path ? NEEDS_SOURCE | NEEDS_MEDIA : 0u) |
+                    (order->packets_path ? NEEDS_MEDIA : 0u) |
                     (order->plan_path ? NEEDS_PLAN : 0u) | (order->index_path ? NEEDS_INDEX : 0u) |
                     (order->job ? NEEDS_JOB : 0u) | (order->out_paths[0] ? NEEDS_OUTPUT : 0u) |
                     (order->n_inputs > 0 ? NEEDS_INPUTS : 0u) |
@@ -260,6 +265,7 @@ static int read_order(const json_t *json, struct lathe_order *order, struct lath
         lathe_json_in_fail(&in, "this is no order");
     read_verb(&in, order);
     order->source_path = lathe_json_in_path(&in, "source_path", PATH_MAX - 1);
+    order->packets_path = lathe_json_in_path(&in, "packets_path", PATH_MAX - 1);
     order->plan_path = lathe_json_in_path(&in, "plan_path", PATH_MAX - 1);
     order->index_path = lathe_json_in_path(&in, "index_path", PATH_MAX - 1);
     order->audio_path = lathe_json_in_path(&in, "audio_path", PATH_MAX - 1);

@@ -8,6 +8,7 @@
 
 #include "lathe/base.h"
 #include "lathe/job.h"
+#include "lathe/state.h"
 
 static const char *const codecs[] = {
     [LATHE_CODEC_H264] = "h264",
@@ -123,4 +124,10 @@ int lathe_mix_from_name(const char *name, enum lathe_mix *ret)
         return value;
     *ret = (enum lathe_mix)value;
     return 0;
+}
+
+const char *lathe_unit_kind_name(enum lathe_unit_kind kind)
+{
+    static const char *const names[] = {"pilot", "audio", "chunk"};
+    return (unsigned)kind < LATHE_COUNT(names) ? names[kind] : "unknown";
 }

@@ -85,6 +85,11 @@ int lathe_plan_make_whole(struct lathe_plan *plan, const char *reason)
     return lathe_plan_warn(plan, "this source cannot be cut; transcoded in one piece: %s", reason);
 }
 
+bool lathe_plan_shares_packets(const struct lathe_plan *plan)
+{
+    return plan->passes == 2 && plan->n_pilots == plan->n_chunks;
+}
+
 /* Chunk `index` uses the sizes of the chunks up to index - lag: they must be done before it. */
 static uint32_t needed_chunks(uint32_t index, uint32_t lag)
 {

@@ -118,6 +118,8 @@ static void put_source(struct lathe_json_out *out, const struct lathe_plan *plan
     lathe_json_put_int(out, "source_height", plan->source_height);
     lathe_json_put_count(out, "source_bytes", plan->source_bytes);
     lathe_json_put_int(out, "video_stream", plan->video_stream);
+    lathe_json_put_text(out, "packets_container", plan->packets_container);
+    lathe_json_put_text(out, "sound_container", plan->sound_container);
     lathe_json_put(out, "time_base", rational_to_json(plan->time_base));
     lathe_json_put(out, "frame_rate", rational_to_json(plan->frame_rate));
     lathe_json_put_int(out, "duration", plan->duration);
@@ -210,6 +212,15 @@ static struct lathe_rational read_rational(struct lathe_json_in *in, const char 
     return (struct lathe_rational){(int)num, (int)den};
 }
 
+/* It becomes a part of names: "", `usual` or "nut". */
+static void read_container(struct lathe_json_in *in, const char *key, const char *usual,
+                           char ret[4])
+{
+    lathe_json_in_text(in, key, ret, 4);
+    if (ret[0] && strcmp(ret, usual) != 0 && strcmp(ret, "nut") != 0)
+        lathe_json_in_fail(in, "\"%s\" is no container of packets", key);
+}
+
 static void read_source(struct lathe_json_in *in, struct lathe_plan *plan)
 {
     lathe_json_in_text(in, "source_identity", plan->source_identity, sizeof(plan->source_identity));
@@ -220,6 +231,8 @@ static void read_source(struct lathe_json_in *in, struct lathe_plan *plan)
     plan->source_height = (int)lathe_json_in_int(in, "source_height", 1, LATHE_PICTURE_SIDE_MAX);
     plan->source_bytes = (uint64_t)lathe_json_in_int(in, "source_bytes", 0, INT64_MAX);
     plan->video_stream = (int)lathe_json_in_int(in, "video_stream", 0, 65535);
+    read_container(in, "packets_container", "ts", plan->packets_container);
+    read_container(in, "sound_container", "mka", plan->sound_container);
     plan->time_base = read_rational(in, "time_base", 1);
     plan->frame_rate = read_rational(in, "frame_rate", 0);
     plan->duration = lathe_json_in_int(in, "duration", 0, INT64_MAX);

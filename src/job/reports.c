@@ -6,8 +6,37 @@
 #include <string.h>
 
 #include "json_io.h"
+#include "lathe/base.h"
 #include "lathe/hw.h"
 #include "lathe/slot.h"
+
+char *lathe_cut_path(const char *prefix, enum lathe_unit_kind kind, uint32_t index,
+                     const struct lathe_plan *plan)
+{
+    if (kind == LATHE_UNIT_AUDIO)
+        return lathe_format("%s.audio.%s", prefix, plan->sound_container);
+    return lathe_format("%s.%s_%03u.%s", prefix, lathe_unit_kind_name(kind), index,
+                        plan->packets_container);
+}
+
+char *lathe_cut_table_path(const char *prefix)
+{
+    return lathe_format("%s.audio.bin", prefix);
+}
+
+static json_t *file_to_json(const struct lathe_cut_file *file)
+{
+    struct lathe_json_out out;
+    lathe_json_out_init(&out);
+    lathe_json_put_text(&out, "kind", lathe_unit_kind_name(file->kind));
+    lathe_json_put_int(&out, "index", file->index);
+    lathe_json_put(&out, "cut", json_boolean(file->is_cut));
+    lathe_json_put_count(&out, "bytes", file->bytes);
+    lathe_json_put_text(&out, "sha256", file->sha256);
+    json_t *object = NULL;
+    lathe_json_out_take(&out, &object);
+    return object;
+}
 
 int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret)
 {
@@ -16,6 +45,8 @@ int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret)
     lathe_json_put_text(&out, "type", "progress");
     lathe_json_put_count(&out, "frames", progress->frames);
     lathe_json_put_count(&out, "bytes", progress->bytes);
+    if (progress->has_file)
+        lathe_json_put(&out, "file", file_to_json(&progress->file));
     return lathe_json_out_take(&out, ret);
 }
 
@@ -93,6 +124,28 @@ static void read_report(struct lathe_json_in *in, struct lathe_report *ret)
         lathe_json_in_fail(in, "\"body\" is not an object");
 }
 
+static void read_file(struct lathe_json_in *in, struct lathe_cut_file *ret)
+{
+    struct lathe_json_in file;
+    lathe_json_in_init(&file, json_object_get(in->object, "file"), "progress.file", in->err);
+    const char *name = lathe_json_in_name(&file, "kind");
+    int kind = LATHE_UNIT_PILOT;
+    while (kind <= LATHE_UNIT_CHUNK &&
+           strcmp(name, lathe_unit_kind_name((enum lathe_unit_kind)kind)) != 0)
+        kind++;
+    if (kind > LATHE_UNIT_CHUNK)
+        lathe_json_in_fail(&file, "\"kind\" is no kind of unit");
+    ret->kind = (enum lathe_unit_kind)kind;
+    ret->index = (uint32_t)lathe_json_in_int(&file, "index", 0, LATHE_UNITS_MAX);
+    ret->is_cut = lathe_json_in_bool(&file, "cut");
+    ret->bytes = (uint64_t)lathe_json_in_int(&file, "bytes", 0, INT64_MAX);
+    lathe_json_in_text(&file, "sha256", ret->sha256, sizeof(ret->sha256));
+    size_t hex = strspn(ret->sha256, "0123456789abcdef");
+    if (ret->sha256[hex] || (hex != 64 && (hex || ret->is_cut)))
+        lathe_json_in_fail(&file, "\"sha256\" is no hash");
+    in->code = file.code;
+}
+
 int lathe_slot_message_from_json(const json_t *json, struct lathe_slot_message *ret,
                                  struct lathe_error *err)
 {
@@ -104,6 +157,9 @@ int lathe_slot_message_from_json(const json_t *json, struct lathe_slot_message *
         message.type = LATHE_SLOT_PROGRESS;
         message.progress.frames = (uint64_t)lathe_json_in_int(&in, "frames", 0, INT64_MAX);
         message.progress.bytes = (uint64_t)lathe_json_in_int(&in, "bytes", 0, INT64_MAX);
+        message.progress.has_file = lathe_json_in_has(&in, "file");
+        if (message.progress.has_file)
+            read_file(&in, &message.progress.file);
     } else if (strcmp(type, "report") == 0) {
         message.type = LATHE_SLOT_REPORT;
         read_report(&in, &message.report);

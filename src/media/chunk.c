@@ -6,6 +6,11 @@
 #include "stretch.h"
 #include "task.h"
 
+static const char *name_of_source(const struct lathe_order *order)
+{
+    return order->source_path ? order->source_path : order->packets_path;
+}
+
 static int append_rendition(json_t *list, const struct media_stretch *stretch, int i,
                             const char *path, struct lathe_error *err)
 {
@@ -38,19 +43,26 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
         return r;
     json_t *renditions = NULL;
     struct media_gpu *gpu = NULL;
+    struct media_need *needs = NULL;
     if (order->index >= task.plan.n_chunks) {
         r = lathe_error_set(err, -EINVAL, LATHE_FAULT_INTERNAL, "the plan has no chunk %u",
                             order->index);
         goto out;
     }
     const struct lathe_plan_chunk *chunk = &task.plan.chunks[order->index];
+    if (order->packets_path && media_need_chunks(&task.plan, &task.index, &needs) < 0) {
+        r = lathe_error_nomem(err);
+        goto out;
+    }
     r = media_gpu_open(order, &gpu, err);
     if (r < 0)
         goto out;
     struct media_stretch stretch = {
         .plan = &task.plan,
         .index = &task.index,
-        .source_path = order->source_path,
+        .source_path = name_of_source(order),
+        .packets_path = order->packets_path,
+        .need = needs ? &needs[order->index] : NULL,
         .first_packet = chunk->first_packet,
         .start = chunk->start,
         .end = chunk->end,
@@ -71,7 +83,7 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
         else
             r = lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT,
                                 "%s ended before the frame that follows chunk %u",
-                                order->source_path, order->index);
+                                name_of_source(order), order->index);
         goto out;
     }
     renditions = json_array();
@@ -93,6 +105,7 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
     if (!*ret_body)
         r = lathe_error_nomem(err);
 out:
+    free(needs);
     json_decref(renditions);
     media_task_finish(&task);
     return r;
@@ -106,6 +119,7 @@ int lathe_media_pilot(const struct lathe_order *order, lathe_media_progress prog
     if (r < 0)
         return r;
     json_t *renditions = NULL;
+    struct media_need *needs = NULL;
     if (order->index >= task.plan.n_pilots) {
         r = lathe_error_set(err, -EINVAL, LATHE_FAULT_INTERNAL, "the plan has no pilot %u",
                             order->index);
@@ -114,10 +128,21 @@ int lathe_media_pilot(const struct lathe_order *order, lathe_media_progress prog
     struct media_stretch stretch = {
         .plan = &task.plan,
         .index = &task.index,
-        .source_path = order->source_path,
+        .source_path = name_of_source(order),
+        .packets_path = order->packets_path,
         .progress = progress,
         .opaque = opaque,
     };
+    if (order->packets_path) {
+        r = lathe_plan_shares_packets(&task.plan)
+                ? media_need_chunks(&task.plan, &task.index, &needs)
+                : media_need_pilots(&task.plan, &task.index, &needs);
+        if (r < 0) {
+            r = lathe_error_nomem(err);
+            goto out;
+        }
+        stretch.need = &needs[order->index];
+    }
     media_stretch_of_pilot(&stretch, order->index);
     for (int i = 0; i < task.plan.n_renditions; i++)
         stretch.rates[i].quality = task.plan.renditions[i].pilot_quality;
@@ -132,6 +157,7 @@ int lathe_media_pilot(const struct lathe_order *order, lathe_media_progress prog
             r = lathe_error_nomem(err);
     }
 out:
+    free(needs);
     json_decref(renditions);
     media_task_finish(&task);
     return r;

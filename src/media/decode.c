@@ -5,28 +5,29 @@
 
 #include "setup.h"
 
-int media_decoder_open_codec(const AVStream *stream, int reorder_depth, const struct media_gpu *gpu,
-                             AVCodecContext **ret, struct lathe_error *err)
+int media_decoder_open_codec(const AVCodecParameters *par, AVRational time_base, int reorder_depth,
+                             const struct media_gpu *gpu, AVCodecContext **ret,
+                             struct lathe_error *err)
 {
-    const AVCodec *codec = avcodec_find_decoder(stream->codecpar->codec_id);
+    const AVCodec *codec = avcodec_find_decoder(par->codec_id);
     if (codec && gpu) {
-        codec = lathe_hwaccel_decoder(gpu->device.family, stream->codecpar->codec_id);
+        codec = lathe_hwaccel_decoder(gpu->device.family, par->codec_id);
         if (!codec)
-            return media_gpu_refuse(
-                err, LATHE_HW_UNSUPPORTED, "this FFmpeg does not decode %s on %s",
-                avcodec_get_name(stream->codecpar->codec_id), gpu->device.family->name);
+            return media_gpu_refuse(err, LATHE_HW_UNSUPPORTED,
+                                    "this FFmpeg does not decode %s on %s",
+                                    avcodec_get_name(par->codec_id), gpu->device.family->name);
     }
-    if (!codec || !media_codec_is_allowed(stream->codecpar->codec_id))
+    if (!codec || !media_codec_is_allowed(par->codec_id))
         return lathe_error_set(err, -ENOSYS, LATHE_FAULT_INPUT, "codec \"%s\" is not supported",
-                               avcodec_get_name(stream->codecpar->codec_id));
+                               avcodec_get_name(par->codec_id));
     AVCodecContext *c = avcodec_alloc_context3(codec);
     if (!c)
         return lathe_error_nomem(err);
-    int r = avcodec_parameters_to_context(c, stream->codecpar);
+    int r = avcodec_parameters_to_context(c, par);
     if (r >= 0) {
         c->thread_count = 1;
         c->max_pixels = MEDIA_MAX_PIXELS;
-        c->pkt_timebase = stream->time_base;
+        c->pkt_timebase = time_base;
         if (c->codec_type == AVMEDIA_TYPE_VIDEO && reorder_depth > c->has_b_frames)
             c->has_b_frames = reorder_depth;
         if (gpu)
@@ -72,8 +73,9 @@ static int call_witness(struct media_decoder *d, int reorder_depth, uint32_t fir
                         struct lathe_error *err)
 {
     AVCodecContext *decoder = NULL;
-    int r = media_decoder_open_codec(media_source_video(&d->reader.source), reorder_depth, NULL,
-                                     &decoder, err);
+    AVRational time_base;
+    const AVCodecParameters *par = media_reader_parameters(&d->reader, &time_base);
+    int r = media_decoder_open_codec(par, time_base, reorder_depth, NULL, &decoder, err);
     if (r < 0)
         return r;
     if (d->witness_end == INT64_MAX)
@@ -114,11 +116,25 @@ static bool has_times(const struct media_index *index)
     return false;
 }
 
-int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
-                       const struct media_index *index, uint32_t first_packet, int64_t own_from,
-                       int64_t own_end, bool linear, const struct media_gpu *gpu,
+static int open_reader(struct media_decoder *d, const struct media_decoder_input *input,
+                       const struct media_index *index, uint32_t first_packet,
                        struct lathe_error *err)
 {
+    if (!input->need)
+        return media_reader_open(&d->reader, input->path, index, first_packet, input->linear, err);
+    if (input->need->first == first_packet)
+        return media_reader_open_cut(&d->reader, input->path, index, input->need, err);
+    return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL,
+                           "%s begins with packet %u, and decoding with %u", input->path,
+                           input->need->first, first_packet);
+}
+
+int media_decoder_open(struct media_decoder *ret, const struct media_decoder_input *input,
+                       const struct lathe_plan *plan, const struct media_index *index,
+                       int64_t own_from, int64_t own_end, const struct media_gpu *gpu,
+                       struct lathe_error *err)
+{
+    uint32_t first_packet = input->first_packet;
     *ret = (struct media_decoder){
         .origin = plan->origin,
         .from_dts = plan->times_from_dts,
@@ -134,18 +150,14 @@ int media_decoder_open(struct media_decoder *ret, const char *path, const struct
         .skip_before = INT64_MIN,
         .last_time = INT64_MIN,
         .last_packet = UINT32_MAX,
-        .reader = {.source = {.fd = -1}},
+        .reader = {.source = {.fd = -1}, .cut = {.source = {.fd = -1}}},
     };
     ret->frame_duration =
         av_rescale_q(1, av_inv_q((AVRational){plan->frame_rate.num, plan->frame_rate.den}),
                      (AVRational){plan->time_base.num, plan->time_base.den});
     if (ret->frame_duration < 1)
         ret->frame_duration = 1;
-    while (ret->first_key < index->count &&
-           !(index->entries[ret->first_key].flags & MEDIA_INDEX_KEY))
-        ret->first_key++;
-    if (ret->first_key == index->count)
-        ret->first_key = 0;
+    ret->first_key = media_index_first_key(index);
     ret->first_key_time = index->entries[ret->first_key].time;
     if (first_packet < ret->first_key)
         first_packet = ret->first_key;
@@ -154,13 +166,15 @@ int media_decoder_open(struct media_decoder *ret, const char *path, const struct
     if (first_packet > ret->first_key && !ret->from_dts &&
         index->entries[first_packet].time != MEDIA_NO_TIME)
         ret->skip_before = index->entries[first_packet].time;
-    int r = media_reader_open(&ret->reader, path, index, first_packet, linear, err);
+    int r = open_reader(ret, input, index, first_packet, err);
     if (r < 0)
         return r;
+    AVRational time_base;
+    const AVCodecParameters *par = media_reader_parameters(&ret->reader, &time_base);
     ret->packet = av_packet_alloc();
-    r = ret->packet ? media_decoder_open_codec(media_source_video(&ret->reader.source),
-                                               plan->reorder_depth, gpu, &ret->codec, err)
-                    : lathe_error_nomem(err);
+    r = ret->packet
+            ? media_decoder_open_codec(par, time_base, plan->reorder_depth, gpu, &ret->codec, err)
+            : lathe_error_nomem(err);
     if (r >= 0 && gpu)
         r = call_witness(ret, plan->reorder_depth, first_packet, err);
     if (r < 0) {
@@ -204,13 +218,13 @@ static int damage(struct media_decoder *d, uint32_t number, const char *what,
     d->last_damaged_packet = number;
     if (d->conceal)
         return 0;
-    AVRational tb = media_source_video(&d->reader.source)->time_base;
+    AVRational tb = d->reader.index->video_time_base;
     double seconds = entry->raw_pts != AV_NOPTS_VALUE ? (double)entry->raw_pts * av_q2d(tb) : 0;
     char logged[256];
     media_last_log(logged, sizeof(logged));
     lathe_error_set(err, -EILSEQ, LATHE_FAULT_INPUT,
-                    "%s is damaged: %s at packet %u (%.3f s)%s%s%s", d->reader.source.path, what,
-                    number, seconds, logged[0] ? " (" : "", logged, logged[0] ? ")" : "");
+                    "%s is damaged: %s at packet %u (%.3f s)%s%s%s", d->reader.path, what, number,
+                    seconds, logged[0] ? " (" : "", logged, logged[0] ? ")" : "");
     lathe_error_hint(err, "copy the file again, or use --damaged conceal to convert what can be "
                           "decoded");
     return -EILSEQ;
@@ -239,9 +253,7 @@ static int feed(struct media_decoder *d, struct lathe_error *err)
             av_packet_unref(d->packet);
             continue;
         }
-        /* In MPEG-TS only a gap in the packet counter: see scan.c. */
-        if (d->packet->flags & AV_PKT_FLAG_CORRUPT &&
-            !(d->reader.source.format->iformat->flags & AVFMT_TS_DISCONT)) {
+        if (entry->flags & MEDIA_INDEX_CORRUPT) {
             r = damage(d, number, "a corrupt packet", err);
             if (r < 0)
                 return r;

@@ -40,14 +40,23 @@ struct media_decoder {
     uint32_t last_shown;  /* packet of the source's last picture */
 };
 
-/* Opens the source at `first_packet` (linear: without seeking) to deliver pictures from `own_from`
+/* Where a decoder gets its packets: from the source at `path`, or, with a `need`, from those that
+ * were cut for it. */
+struct media_decoder_input {
+    const char *path;
+    const struct media_need *need; /* NULL: the source */
+    uint32_t first_packet;
+    bool linear; /* read the source from its beginning, without seeking */
+};
+
+/* Opens the input at `first_packet` to deliver pictures from `own_from`
  * on; earlier ones are lead-in and may be wrong. The plan gives origin, reorder depth and time
  * mode; the index stays the caller's. With a `gpu` pictures are surfaces, any error fails, and some
  * key frames are compared with software's; those from `own_end` on always, and (INT64_MAX: the
  * last chunk) some pictures up to the source's end. */
-int media_decoder_open(struct media_decoder *ret, const char *path, const struct lathe_plan *plan,
-                       const struct media_index *index, uint32_t first_packet, int64_t own_from,
-                       int64_t own_end, bool linear, const struct media_gpu *gpu,
+int media_decoder_open(struct media_decoder *ret, const struct media_decoder_input *input,
+                       const struct lathe_plan *plan, const struct media_index *index,
+                       int64_t own_from, int64_t own_end, const struct media_gpu *gpu,
                        struct lathe_error *err);
 void media_decoder_close(struct media_decoder *decoder);
 
@@ -58,7 +67,8 @@ int media_decoder_next(struct media_decoder *decoder, AVFrame *ret, int64_t *ret
 
 /* A decoder for one stream, set up with whitelists and limits but not for any plan; on `gpu` or,
  * NULL, in software. */
-int media_decoder_open_codec(const AVStream *stream, int reorder_depth, const struct media_gpu *gpu,
-                             AVCodecContext **ret, struct lathe_error *err);
+int media_decoder_open_codec(const AVCodecParameters *par, AVRational time_base, int reorder_depth,
+                             const struct media_gpu *gpu, AVCodecContext **ret,
+                             struct lathe_error *err);
 
 #endif

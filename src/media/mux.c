@@ -119,7 +119,8 @@ static int fail(struct media_mux *mux, int averror, struct lathe_error *err, con
     return media_error(err, averror, LATHE_FAULT_INTERNAL, "%s %s", what, mux->path);
 }
 
-int media_mux_open(struct media_mux *ret, const char *path, struct lathe_error *err)
+static int open_format(struct media_mux *ret, const char *path, const char *format,
+                       struct lathe_error *err)
 {
     *ret = (struct media_mux){.fd = -1, .path = path};
     ret->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -132,7 +133,7 @@ int media_mux_open(struct media_mux *ret, const char *path, struct lathe_error *
             avio_alloc_context(buffer, IO_BUFFER_BYTES, 1, ret, read_back, write_bytes, seek_bytes);
     if (!ret->io)
         av_free(buffer);
-    if (!ret->io || avformat_alloc_output_context2(&ret->format, NULL, "mp4", "mem:") < 0) {
+    if (!ret->io || avformat_alloc_output_context2(&ret->format, NULL, format, "mem:") < 0) {
         media_mux_close(ret);
         return lathe_error_nomem(err);
     }
@@ -147,13 +148,57 @@ int media_mux_open(struct media_mux *ret, const char *path, struct lathe_error *
     return 0;
 }
 
+int media_mux_open(struct media_mux *ret, const char *path, struct lathe_error *err)
+{
+    return open_format(ret, path, "mp4", err);
+}
+
+int media_mux_open_cut(struct media_mux *ret, const char *path, const char *format,
+                       struct lathe_error *err)
+{
+    int r = open_format(ret, path, format, err);
+    ret->is_cut = true;
+    if (r >= 0)
+        ret->format->flags &= ~AVFMT_FLAG_AUTO_BSF; /* the packets stay as they are */
+    return r;
+}
+
+/* 0: the muxer's own. NUT insists on a tag, also for codecs that it has none for; who reads the
+ * file knows the codec from elsewhere. */
+static uint32_t tag_of_cut(const struct media_mux *mux, const AVCodecParameters *par)
+{
+    const AVOutputFormat *format = mux->format->oformat;
+    if (strcmp(format->name, "nut") != 0 || av_codec_get_tag(format->codec_tag, par->codec_id))
+        return 0;
+    return par->codec_tag ? par->codec_tag : MKTAG('L', 'T', 'H', 'E');
+}
+
+bool media_mux_takes(const char *format, const AVCodecParameters *const *list, int count)
+{
+    struct media_mux mux = {.fd = -1, .is_cut = true};
+    uint8_t *header = NULL;
+    bool ok = avformat_alloc_output_context2(&mux.format, NULL, format, NULL) >= 0 &&
+              avio_open_dyn_buf(&mux.format->pb) >= 0;
+    AVStream *stream;
+    for (int i = 0; i < count && ok; i++)
+        ok = media_mux_add(&mux, list[i], AV_TIME_BASE_Q, &stream, NULL) >= 0;
+    ok = ok && avformat_write_header(mux.format, NULL) >= 0;
+    if (mux.format && mux.format->pb)
+        avio_close_dyn_buf(mux.format->pb, &header);
+    av_free(header);
+    avformat_free_context(mux.format);
+    return ok;
+}
+
 int media_mux_add(struct media_mux *mux, const AVCodecParameters *par, AVRational time_base,
                   AVStream **ret, struct lathe_error *err)
 {
     AVStream *stream = avformat_new_stream(mux->format, NULL);
     if (!stream || avcodec_parameters_copy(stream->codecpar, par) < 0)
         return lathe_error_nomem(err);
-    stream->codecpar->codec_tag = par->codec_id == AV_CODEC_ID_HEVC ? MKTAG('h', 'v', 'c', '1') : 0;
+    stream->codecpar->codec_tag = mux->is_cut                         ? tag_of_cut(mux, par)
+                                  : par->codec_id == AV_CODEC_ID_HEVC ? MKTAG('h', 'v', 'c', '1')
+                                                                      : 0;
     stream->time_base = time_base;
     stream->sample_aspect_ratio = par->sample_aspect_ratio;
     *ret = stream;
@@ -180,7 +225,13 @@ int media_mux_write(struct media_mux *mux, AVPacket *packet, AVRational time_bas
 {
     av_packet_rescale_ts(packet, time_base, mux->format->streams[packet->stream_index]->time_base);
     packet->pos = -1;
-    int r = av_interleaved_write_frame(mux->format, packet);
+    int r;
+    if (mux->is_cut) {
+        r = av_write_frame(mux->format, packet);
+        av_packet_unref(packet);
+    } else {
+        r = av_interleaved_write_frame(mux->format, packet);
+    }
     return r < 0 || mux->write_error ? fail(mux, r, err, "cannot write to") : 0;
 }
 
@@ -193,7 +244,7 @@ int media_mux_end(struct media_mux *mux, struct lathe_error *err)
     }
     if (r < 0 || mux->write_error)
         return fail(mux, r, err, "cannot finish");
-    if (fsync(mux->fd) < 0) {
+    if (!mux->is_cut && fsync(mux->fd) < 0) {
         mux->write_error = errno;
         return fail(mux, 0, err, "cannot sync");
     }

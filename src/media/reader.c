@@ -2,7 +2,6 @@
 #include "reader.h"
 
 #include <errno.h>
-#include <libavutil/adler32.h>
 #include <string.h>
 
 #include "setup.h"
@@ -25,24 +24,19 @@ static int read_video(struct media_reader *reader, AVPacket *ret)
     }
 }
 
-static bool same_bytes(const struct media_index_entry *e, const AVPacket *packet)
-{
-    return e->size == (uint32_t)packet->size &&
-           e->checksum == (uint32_t)av_adler32_update(1, packet->data, (size_t)packet->size);
-}
-
 static bool is_packet(const struct media_index_entry *e, const AVPacket *packet)
 {
     /* An edit list may show the same bytes twice: then only the time tells them apart. */
     bool same_time = packet->dts == e->raw_dts && packet->pts == e->raw_pts;
     bool same_place = packet->pos >= 0 && packet->pos == e->position && packet->dts == e->raw_dts;
-    return (same_time || same_place) && same_bytes(e, packet);
+    return (same_time || same_place) && media_index_matches(e, packet->data, packet->size);
 }
 
 /* After a byte seek the demuxer's clock may differ (wrap, jumps), the place in the file cannot. */
 static bool is_packet_at(const struct media_index_entry *e, const AVPacket *packet)
 {
-    return packet->pos >= 0 && packet->pos == e->position && same_bytes(e, packet);
+    return packet->pos >= 0 && packet->pos == e->position &&
+           media_index_matches(e, packet->data, packet->size);
 }
 
 static int seek(struct media_reader *reader, uint32_t number)
@@ -97,7 +91,12 @@ static int open_source(struct media_reader *reader, const char *path, struct lat
 int media_reader_open(struct media_reader *ret, const char *path, const struct media_index *index,
                       uint32_t first_packet, bool linear, struct lathe_error *err)
 {
-    *ret = (struct media_reader){.index = index, .next = first_packet, .source = {.fd = -1}};
+    *ret = (struct media_reader){.path = path,
+                                 .index = index,
+                                 .next = first_packet,
+                                 .end = index->count,
+                                 .source = {.fd = -1},
+                                 .cut = {.source = {.fd = -1}}};
     ret->held = av_packet_alloc();
     if (!ret->held)
         return lathe_error_nomem(err);
@@ -127,17 +126,63 @@ fail:
     return r;
 }
 
+int media_reader_open_cut(struct media_reader *ret, const char *path,
+                          const struct media_index *index, const struct media_need *need,
+                          struct lathe_error *err)
+{
+    *ret = (struct media_reader){.path = path,
+                                 .is_cut = true,
+                                 .index = index,
+                                 .next = need->first,
+                                 .end = need->last + 1,
+                                 .source = {.fd = -1}};
+    return media_packets_open(&ret->cut, path, index, err);
+}
+
+const AVCodecParameters *media_reader_parameters(const struct media_reader *reader,
+                                                 AVRational *ret_time_base)
+{
+    if (reader->is_cut) {
+        *ret_time_base = reader->index->video_time_base;
+        return reader->index->video;
+    }
+    const AVStream *stream = media_source_video(&reader->source);
+    *ret_time_base = stream->time_base;
+    return stream->codecpar;
+}
+
+uint64_t media_reader_bytes(const struct media_reader *reader)
+{
+    return (uint64_t)(reader->is_cut ? reader->cut.source.bytes_read : reader->source.bytes_read);
+}
+
 void media_reader_close(struct media_reader *reader)
 {
+    media_packets_close(&reader->cut);
     av_packet_free(&reader->held);
     media_source_close(&reader->source);
+}
+
+static int next_of_cut(struct media_reader *reader, AVPacket *ret, uint32_t *ret_number,
+                       struct lathe_error *err)
+{
+    int r = media_packets_next(&reader->cut, &reader->index->entries[reader->next], ret, err);
+    if (r == 0)
+        return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL,
+                               "%s ends before packet %u: it should hold those up to %u",
+                               reader->path, reader->next, reader->end - 1);
+    if (r > 0)
+        *ret_number = reader->next++;
+    return r;
 }
 
 int media_reader_next(struct media_reader *reader, AVPacket *ret, uint32_t *ret_number,
                       struct lathe_error *err)
 {
-    if (reader->next >= reader->index->count)
+    if (reader->next >= reader->end)
         return 0;
+    if (reader->is_cut)
+        return next_of_cut(reader, ret, ret_number, err);
     int r = 0;
     if (reader->held->data)
         av_packet_move_ref(ret, reader->held);
@@ -145,11 +190,12 @@ int media_reader_next(struct media_reader *reader, AVPacket *ret, uint32_t *ret_
         r = read_video(reader, ret);
     if (r == AVERROR(ENOMEM))
         return lathe_error_nomem(err);
-    if (r < 0 || !same_bytes(&reader->index->entries[reader->next], ret)) {
+    if (r < 0 ||
+        !media_index_matches(&reader->index->entries[reader->next], ret->data, ret->size)) {
         av_packet_unref(ret);
         return lathe_error_set(err, -ESTALE, LATHE_FAULT_INPUT,
                                "%s does not match its index at packet %u: was it changed?",
-                               reader->source.path, reader->next);
+                               reader->path, reader->next);
     }
     *ret_number = reader->next++;
     return 1;

@@ -2,7 +2,6 @@
 #include "scan.h"
 
 #include <errno.h>
-#include <libavutil/adler32.h>
 #include <libavutil/intreadwrite.h>
 #include <string.h>
 
@@ -102,16 +101,23 @@ static int add_video(struct scanner *s, const AVPacket *packet, int64_t raw_pts,
         .raw_dts = raw_dts,
         .position = packet->pos,
         .size = (uint32_t)packet->size,
-        .checksum = (uint32_t)av_adler32_update(1, packet->data, (size_t)packet->size),
+        .checksum = media_index_checksum(packet->data, packet->size),
     };
-    if (packet->flags & AV_PKT_FLAG_KEY)
+    if (packet->flags & AV_PKT_FLAG_KEY) {
+        entry.flags |= MEDIA_INDEX_MARKED;
         classify_key(s, packet, &entry);
+    }
+    if (packet->flags & AV_PKT_FLAG_DISCARD)
+        entry.flags |= MEDIA_INDEX_DISCARD;
+    /* In MPEG-TS the flag means a gap in the packet counter: joined pieces have one at each join
+     * although nothing is lost. Whether something is lost shows when it is decoded. */
+    if (packet->flags & AV_PKT_FLAG_CORRUPT && !s->timeline.active)
+        entry.flags |= MEDIA_INDEX_CORRUPT;
     if (is_second_field(s, packet)) {
         entry.time = MEDIA_NO_TIME;
         entry.flags &= ~(uint32_t)MEDIA_INDEX_KEY;
     } else if (packet->flags & AV_PKT_FLAG_DISCARD) {
         entry.time = MEDIA_NO_TIME;
-        entry.flags |= MEDIA_INDEX_DISCARD;
     } else if (packet->pts == AV_NOPTS_VALUE) {
         scan->without_pts++;
     }
@@ -171,8 +177,6 @@ static int add_packet(struct scanner *s, AVPacket *packet)
         if (r < 0)
             return r;
     }
-    /* In MPEG-TS the flag means a gap in the packet counter: joined pieces have one at each join
-     * although nothing is lost. Whether something is lost shows when it is decoded. */
     if ((is_video || type == AVMEDIA_TYPE_AUDIO) && packet->flags & AV_PKT_FLAG_CORRUPT) {
         if (s->timeline.active)
             s->scan->counter_gaps++;
@@ -297,10 +301,14 @@ static int prepare(struct scanner *s, struct lathe_error *err)
     s->nal_length_bytes = h26x_nal_length_bytes(s->video->codecpar);
     s->max_time = INT64_MIN;
     scan->time_base = plan_time_base(s->video->time_base);
+    scan->index.video = avcodec_parameters_alloc();
+    scan->index.video_time_base = s->video->time_base;
     scan->has_dts = true;
     scan->end_us = INT64_MIN;
     scan->audio = calloc(format->nb_streams, sizeof(*scan->audio));
-    if (!scan->audio || media_timeline_init(&s->timeline, format) < 0 || open_parser(s) < 0)
+    if (!scan->audio || !scan->index.video ||
+        avcodec_parameters_copy(scan->index.video, s->video->codecpar) < 0 ||
+        media_timeline_init(&s->timeline, format) < 0 || open_parser(s) < 0)
         return lathe_error_nomem(err);
     for (unsigned i = 0; i < format->nb_streams; i++)
         if (format->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO)
@@ -365,11 +373,7 @@ int media_scan(struct media_source *source, bool conceal, lathe_media_progress p
         ret->reorder_depth = measure_reorder(ret);
         ret->jumps = s.timeline.jumps;
         ret->has_pts = ret->without_pts < ret->index.count / 10 + 1;
-        while (ret->first_key < ret->index.count &&
-               !(ret->index.entries[ret->first_key].flags & MEDIA_INDEX_KEY))
-            ret->first_key++;
-        if (ret->first_key == ret->index.count)
-            ret->first_key = 0;
+        ret->first_key = media_index_first_key(&ret->index);
     }
     media_timeline_finish(&s.timeline);
     av_parser_close(s.parser);
@@ -406,7 +410,8 @@ static unsigned open_sounds(const struct media_source *source, const struct medi
         struct lathe_error ignored = {0}; /* a track that cannot be decoded is left out later */
         const AVStream *stream = source->format->streams[scan->audio[i].stream];
         if (scan->audio[i].packets &&
-            media_decoder_open_codec(stream, 0, NULL, &decoders[i], &ignored) >= 0)
+            media_decoder_open_codec(stream->codecpar, stream->time_base, 0, NULL, &decoders[i],
+                                     &ignored) >= 0)
             open++;
     }
     return open;

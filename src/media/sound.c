@@ -47,10 +47,11 @@ static int open_encoder(struct media_sound *s, struct lathe_error *err)
 }
 
 int media_sound_open(struct media_sound *ret, const struct lathe_plan *plan, int track,
-                     const AVStream *stream, struct media_mux *mux, struct lathe_error *err)
+                     const AVCodecParameters *par_in, AVRational time_base, struct media_mux *mux,
+                     struct lathe_error *err)
 {
     *ret = (struct media_sound){.plan = &plan->audio[track],
-                                .time_base = stream->time_base,
+                                .time_base = time_base,
                                 .stream = track,
                                 .conceal = plan->conceal_damage,
                                 .end = INT64_MIN};
@@ -65,9 +66,9 @@ int media_sound_open(struct media_sound *ret, const struct lathe_plan *plan, int
     if (!ret->decoded || !ret->converted || !ret->packet || !par)
         r = lathe_error_nomem(err);
     if (r >= 0 && ret->plan->copy)
-        r = avcodec_parameters_copy(par, stream->codecpar) < 0 ? lathe_error_nomem(err) : 0;
+        r = avcodec_parameters_copy(par, par_in) < 0 ? lathe_error_nomem(err) : 0;
     if (r >= 0 && !ret->plan->copy) {
-        r = media_decoder_open_codec(stream, 0, NULL, &ret->decoder, err);
+        r = media_decoder_open_codec(par_in, time_base, 0, NULL, &ret->decoder, err);
         if (r >= 0)
             r = open_encoder(ret, err);
         if (r >= 0 && avcodec_parameters_from_context(par, ret->encoder) < 0)

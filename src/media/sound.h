@@ -35,7 +35,8 @@ struct media_sound {
 };
 
 int media_sound_open(struct media_sound *ret, const struct lathe_plan *plan, int track,
-                     const AVStream *stream, struct media_mux *mux, struct lathe_error *err);
+                     const AVCodecParameters *par_in, AVRational time_base, struct media_mux *mux,
+                     struct lathe_error *err);
 void media_sound_close(struct media_sound *sound);
 /* `packet` NULL: the end of the source. Times are healed already. */
 int media_sound_send(struct media_sound *sound, AVPacket *packet, struct media_mux *mux,

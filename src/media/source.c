@@ -199,6 +199,33 @@ static int check_limits(const struct media_source *source, struct lathe_error *e
     return 0;
 }
 
+static int open_format(struct media_source *source, const AVInputFormat *input,
+                       AVDictionary **options, struct lathe_error *err)
+{
+    AVDictionary *none = NULL;
+    if (!options)
+        options = &none;
+    source->format = avformat_alloc_context();
+    if (!source->format)
+        return lathe_error_nomem(err);
+    source->format->pb = source->io;
+    source->format->flags |= AVFMT_FLAG_CUSTOM_IO;
+    source->format->io_open = refuse_open;
+    source->format->max_streams = MEDIA_MAX_STREAMS + 1;
+    int r = av_dict_set(options, "codec_whitelist", media_codec_whitelist(), 0);
+    if (r >= 0)
+        r = avformat_open_input(&source->format, "", input, options);
+    av_dict_free(&none);
+    if (r == AVERROR(ENOMEM))
+        return lathe_error_nomem(err);
+    if (r < 0) {
+        r = media_error(err, r, LATHE_FAULT_INPUT, "cannot open %s as %s", source->path,
+                        input->name);
+        lathe_error_hint(err, "the file is damaged or was not written completely");
+    }
+    return r;
+}
+
 static int open_any(struct media_source *ret, const char *path, bool own, bool ignore_edit_list,
                     struct lathe_error *err)
 {
@@ -210,42 +237,38 @@ static int open_any(struct media_source *ret, const char *path, bool own, bool i
         r = detect_format(ret, &input, err);
     if (r < 0)
         goto fail;
-    ret->format = avformat_alloc_context();
-    if (!ret->format) {
+    if (ignore_edit_list && av_dict_set(&options, "ignore_editlist", "1", 0) < 0)
         r = lathe_error_nomem(err);
-        goto fail;
-    }
-    ret->format->pb = ret->io;
-    ret->format->flags |= AVFMT_FLAG_CUSTOM_IO;
-    ret->format->io_open = refuse_open;
-    ret->format->max_streams = MEDIA_MAX_STREAMS + 1;
-    r = av_dict_set(&options, "codec_whitelist", media_codec_whitelist(), 0);
-    if (r >= 0 && ignore_edit_list)
-        r = av_dict_set(&options, "ignore_editlist", "1", 0);
-    if (r < 0) {
-        r = lathe_error_nomem(err);
-        goto fail;
-    }
-    r = avformat_open_input(&ret->format, "", input, &options);
-    if (r < 0) {
-        r = media_error(err, r, LATHE_FAULT_INPUT, "cannot open %s as %s", path, input->name);
-        lathe_error_hint(err, "the file is damaged or was not written completely");
-        goto fail;
-    }
-    r = find_streams(ret, err);
-    if (r < 0)
-        goto fail;
-    ret->video_stream = pick_video(ret);
-    if (!own)
+    if (r >= 0)
+        r = open_format(ret, input, &options, err);
+    if (r >= 0)
+        r = find_streams(ret, err);
+    if (r >= 0)
+        ret->video_stream = pick_video(ret);
+    if (r >= 0 && !own)
         r = check_limits(ret, err);
-    if (r < 0)
-        goto fail;
     av_dict_free(&options);
-    return 0;
+    if (r >= 0)
+        return 0;
 fail:
-    av_dict_free(&options);
     media_source_close(ret);
     return r;
+}
+
+int media_source_open_cut(struct media_source *ret, const char *path, const char *format,
+                          struct lathe_error *err)
+{
+    *ret = (struct media_source){.fd = -1, .video_stream = -1, .path = path};
+    const AVInputFormat *input = av_find_input_format(format);
+    int r = open_descriptor(ret, err);
+    if (r >= 0)
+        r = open_format(ret, input, NULL, err);
+    if (r < 0) {
+        media_source_close(ret);
+        return r;
+    }
+    ret->format->flags |= AVFMT_FLAG_NOPARSE | AVFMT_FLAG_NOFILLIN;
+    return 0;
 }
 
 int media_source_open(struct media_source *ret, const char *path, struct lathe_error *err)

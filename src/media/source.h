@@ -31,6 +31,11 @@ void media_source_close(struct media_source *source); /* harmless on a closed or
 int media_source_open_own(struct media_source *ret, const char *path, bool ignore_edit_list,
                           struct lathe_error *err);
 
+/* As above for packets that Lathe cut from a source, in `format`: they come as they were put in,
+ * and of their streams nothing is known but the number. */
+int media_source_open_cut(struct media_source *ret, const char *path, const char *format,
+                          struct lathe_error *err);
+
 AVStream *media_source_video(const struct media_source *source); /* NULL without one */
 
 #endif

@@ -9,7 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "packets.h"
 #include "setup.h"
+#include "sound_packets.h"
 #include "split.h"
 
 #define GOP_SECONDS 10.0
@@ -152,6 +154,10 @@ static void plan_settings(struct lathe_plan *plan, const struct lathe_job *job,
     plan->passes = job->passes;
     plan->gop_seconds = job->gop_seconds > 0 ? job->gop_seconds : GOP_SECONDS;
     plan->conceal_damage = job->conceal_damage;
+    const AVCodecParameters *const pictures = scan->index.video;
+    const char *container = media_packets_container(pictures);
+    if (media_mux_takes(strcmp(container, "ts") == 0 ? "mpegts" : container, &pictures, 1))
+        snprintf(plan->packets_container, sizeof(plan->packets_container), "%s", container);
     plan->lead_out_frames = job->preset > LATHE_PRESET_SUPERFAST ? LEAD_OUT_FRAMES : 0;
 }
 
@@ -185,6 +191,9 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
         plan_audio(plan, source, scan) < 0 || warn_of_others(plan, source) < 0 ||
         split_plan_pictures(plan, job, media_source_video(source), &p) < 0)
         return lathe_error_nomem(err);
+    if (plan->n_audio)
+        snprintf(plan->sound_container, sizeof(plan->sound_container), "%s",
+                 media_sound_container(plan, source->format));
     if (scan->jumps &&
         lathe_plan_warn(plan, "the source's clock jumps %u times: healed", scan->jumps) < 0)
         return lathe_error_nomem(err);

@@ -63,8 +63,9 @@ int split_peek(const struct lathe_order *order, const struct media_scan *scan,
     _cleanup_frame_ AVFrame *frame = av_frame_alloc();
     if (!frame)
         return lathe_error_nomem(err);
-    int r = media_decoder_open(&decoder, order->source_path, plan, &scan->index, 0, INT64_MIN,
-                               INT64_MAX, false, NULL, err);
+    const struct media_decoder_input input = {.path = order->source_path};
+    int r =
+        media_decoder_open(&decoder, &input, plan, &scan->index, INT64_MIN, INT64_MAX, NULL, err);
     if (r < 0)
         return r;
     int n = 0, interlaced = 0;

@@ -414,7 +414,7 @@ static int run_frames(struct media_stretch *s, AVFrame *frame, AVFrame *picture,
         }
         av_frame_unref(frame);
         struct lathe_progress now = {.frames = s->frames,
-                                     .bytes = (uint64_t)s->source.reader.source.bytes_read};
+                                     .bytes = media_reader_bytes(&s->source.reader)};
         if (r >= 0 && s->progress && s->progress(s->opaque, &now))
             r = lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "interrupted");
         if (r < 0 || past)
@@ -432,16 +432,22 @@ static int run_once(struct media_stretch *s, struct lathe_error *err)
     s->damaged = 0;
     s->gpu_checked = 0;
     s->head_hash[0] = s->tail_hash[0] = '\0';
-    s->source = (struct media_decoder){.reader = {.source = {.fd = -1}}};
+    s->source =
+        (struct media_decoder){.reader = {.source = {.fd = -1}, .cut = {.source = {.fd = -1}}}};
     memset(s->renditions, 0, sizeof(s->renditions));
     if (!frame || !picture || !packet || predict_cost(s) < 0) {
         free(s->cost);
         s->cost = NULL;
         return lathe_error_nomem(err);
     }
-    int r =
-        media_decoder_open(&s->source, s->source_path, s->plan, s->index, s->first_packet, s->start,
-                           s->end, s->linear, media_gpu_decodes(s->gpu) ? s->gpu : NULL, err);
+    const struct media_decoder_input input = {
+        .path = s->packets_path ? s->packets_path : s->source_path,
+        .need = s->packets_path ? s->need : NULL,
+        .first_packet = s->first_packet,
+        .linear = s->linear,
+    };
+    int r = media_decoder_open(&s->source, &input, s->plan, s->index, s->start, s->end,
+                               media_gpu_decodes(s->gpu) ? s->gpu : NULL, err);
     if (r >= 0 && !s->gpu && !s->source.ordinal)
         s->source.last_packet =
             s->max_frames

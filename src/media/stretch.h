@@ -19,6 +19,8 @@ struct media_stretch {
     const struct lathe_plan *plan;
     const struct media_index *index;
     const char *source_path;
+    const char *packets_path;      /* what was cut from the source for it, or NULL */
+    const struct media_need *need; /* which packets these are */
     uint32_t first_packet;
     int64_t start, end;  /* owns start <= time < end */
     uint32_t max_frames; /* 0 = all */

@@ -242,11 +242,14 @@ static int read_messages(struct watch *watch, struct lathe_error *err)
             watch->reported = true;
         } else {
             const struct lathe_progress *now = &message.progress;
-            if (now->frames > watch->last.frames || now->bytes > watch->last.bytes) {
+            if (now->has_file || now->frames > watch->last.frames ||
+                now->bytes > watch->last.bytes) {
                 watch->idle_us = 0;
                 watch->last = *now;
-                if (watch->progress)
-                    watch->progress(watch->opaque, now);
+                r = watch->progress ? watch->progress(watch->opaque, now) : 0;
+                if (r < 0)
+                    return lathe_error_set(err, r, LATHE_FAULT_INTERNAL,
+                                           "what it made could not be taken");
             }
         }
     }

@@ -32,6 +32,7 @@ static const struct lathe_slot_service service = {
             [LATHE_VERB_INSPECT] = lathe_media_inspect,
             [LATHE_VERB_ENCODERS] = lathe_media_encoders,
             [LATHE_VERB_PROBE] = lathe_media_probe,
+            [LATHE_VERB_CUT] = lathe_media_cut,
         },
     .confine = confine,
 };

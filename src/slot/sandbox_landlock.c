@@ -94,6 +94,8 @@ static int allow_order(const struct rules *rules, const struct lathe_order *orde
     for (size_t i = 0; i < LATHE_COUNT(tables) && r == 0; i++)
         r = writes_plan ? allow_output(rules, tables[i]) : allow_input(rules, tables[i]);
     if (r == 0)
+        r = allow_input(rules, order->packets_path);
+    if (r == 0)
         r = allow_input(rules, order->audio_path);
     for (uint32_t i = 0; i < order->n_inputs && r == 0; i++)
         r = allow_input(rules, order->inputs[i].path);

@@ -32,7 +32,7 @@ static int tell(void *opaque, const struct lathe_progress *progress)
     struct teller *teller = opaque;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    if (teller->failure || !is_due(teller, &now))
+    if (teller->failure || (!progress->has_file && !is_due(teller, &now)))
         return teller->failure;
     teller->told = true;
     teller->last = now;

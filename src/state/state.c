@@ -28,12 +28,6 @@ const char *lathe_job_status_name(enum lathe_job_status status)
     return (unsigned)status < LATHE_COUNT(names) ? names[status] : "unknown";
 }
 
-const char *lathe_unit_kind_name(enum lathe_unit_kind kind)
-{
-    static const char *const names[] = {"pilot", "audio", "chunk"};
-    return (unsigned)kind < LATHE_COUNT(names) ? names[kind] : "unknown";
-}
-
 void lathe_job_view_clear(struct lathe_job_view *view)
 {
     if (!view)

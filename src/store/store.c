@@ -257,6 +257,11 @@ int lathe_store_local_path(struct lathe_store *store, const char *key, char **re
     return CALL(local_path, key, ret_path, err);
 }
 
+bool lathe_store_is_local(const struct lathe_store *store)
+{
+    return store->driver->local_path != NULL;
+}
+
 int lathe_store_presign(struct lathe_store *store, const char *key, bool is_write,
                         unsigned expires_s, char **ret_url, struct lathe_error *err)
 {

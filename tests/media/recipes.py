@@ -26,6 +26,13 @@ class Case:
 
 
 CASES = []
+# One of each kind of stream, for runs that are too many for all of them.
+SAMPLE = {"fps_25", "open_gop_h264_mp4", "open_gop_hevc_ts", "open_gop_h264_mkv", "vfr_mkv", "ts_wrap",
+          "edit_list_3", "prores", "vp9", "av1", "mpeg2_ts", "paff_ts", "paff_mp4", "intra_refresh_ts",
+          "audio_gap_ts", "two_audio_mkv", "two_pass", "interlaced_scaled", "mpeg4_packed",
+          "resolution_change", "ladder"}
+# Those of which no packets can be cut.
+NOT_CUT = set()
 
 
 def run(script, gen, folder, out, **options):

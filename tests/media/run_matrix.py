@@ -4,10 +4,13 @@
 
 usage: run_matrix.py --gen MEDIA_GEN --check MEDIA_CHECK --lathe LATHE --work FOLDER
                      [--slot LATHE_SLOT] [--jobs N] [--only WORD|=NAME]... [--keep]
-                     [--plain-ffmpeg] [--slots N]
+                     [--plain-ffmpeg] [--slots N] [--chunks objects] [--sample]
 
 Prints one line a case and "N passed, N failed, N skipped". --plain-ffmpeg puts an ffmpeg command
 in Lathe's place: what it gets wrong shows which cases are hard, and tries the harness itself.
+--chunks objects has the source cut into packets and works from these; each result must be the same,
+byte for byte, as that of a second run which reads the source. --sample takes the cases of
+recipes.SAMPLE only.
 """
 import argparse
 import concurrent.futures
@@ -73,6 +76,35 @@ def outputs(case, target):
     return [os.path.join(target, f"output_{r.split(':')[0]}.mp4") for r in case.renditions]
 
 
+def run_lathe(words, options, **more):
+    environment = dict(os.environ, **more)
+    if options.slot:
+        environment["LATHE_SLOT"] = options.slot
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300,
+                          stdin=subprocess.DEVNULL, env=environment)
+
+
+def same_as_virtual(case, source, folder, options):
+    """What speaks against it that the result in `folder` was made from packets, and is the same as
+    one that was not."""
+    faults = []
+    packets = [p.name for p in (folder / "work").rglob("chunks/*/*") if p.suffix in (".ts", ".nut")
+               and p.name.startswith("chunk_")]
+    if not packets and case.name not in recipes.NOT_CUT:
+        faults.append("no packets were cut")
+    if packets and case.name in recipes.NOT_CUT:
+        faults.append("packets were cut where none were expected")
+    words, target = command(case, source, str(folder / "virtual.mp4"), options)
+    run = run_lathe(words, options, LATHE_CHUNKS="virtual")
+    if run.returncode:
+        return faults + [f"exit code {run.returncode} from the source: {run.stderr.strip()[-600:]}"]
+    for ours, virtual in zip(outputs(case, target.replace("virtual", "out")),
+                             outputs(case, target)):
+        if pathlib.Path(ours).read_bytes() != pathlib.Path(virtual).read_bytes():
+            faults.append(f"{os.path.basename(ours)} differs from what the source itself gives")
+    return faults
+
+
 def run_case(case, options):
     """(seconds, faults, summary)"""
     begin = time.monotonic()
@@ -83,10 +115,10 @@ def run_case(case, options):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     words, target = command(case, str(source), str(folder / "out.mp4"), options)
-    environment = dict(os.environ, **({"LATHE_SLOT": options.slot} if options.slot else {}))
+    if options.chunks == "objects":
+        words += ["--work", str(folder / "work"), "--keep"]
     try:
-        run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300,
-                             stdin=subprocess.DEVNULL, env=environment)
+        run = run_lathe(words, options, LATHE_CHUNKS=options.chunks)
     except subprocess.TimeoutExpired:
         return time.monotonic() - begin, ["no end after 300 s: " + " ".join(words)], ""
     faults, summary = [], ""
@@ -104,6 +136,8 @@ def run_case(case, options):
             if options.plain_ffmpeg:  # a fault of ffmpeg 5.1 with a given encoder time base
                 faults = [f for f in faults if "the last frame lasts" not in f]
             summary = check.stdout.strip().split("\n")[0]
+        if options.chunks == "objects":
+            faults += same_as_virtual(case, str(source), folder, options)
     if not faults and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
     if faults:
@@ -122,12 +156,15 @@ def main():
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--plain-ffmpeg", action="store_true")
+    parser.add_argument("--chunks", default="auto", choices=("auto", "virtual", "objects"))
+    parser.add_argument("--sample", action="store_true")
     options = parser.parse_args()
     options.work = pathlib.Path(options.work)
     options.digest = tool_digest(options)
     cases = [c for c in recipes.CASES
-             if not options.only or any(word in c.name or word == "=" + c.name
-                                        for word in options.only)]
+             if (not options.sample or c.name in recipes.SAMPLE)
+             and (not options.only or any(word in c.name or word == "=" + c.name
+                                         for word in options.only))]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         results = pool.map(lambda case: (case, run_case(case, options)), cases)
