@@ -578,6 +578,7 @@ int main(int argc, char **argv)
         TEST(test_cutting_job_is_retried),
         TEST(test_unusable_results),
         TEST(test_unusable_results_are_bounded),
+        TEST(test_kept_results_keep_their_failures),
         TEST(test_another_plan),
         TEST(test_lists_of_jobs),
         TEST(test_views_of_units),
@@ -589,6 +590,11 @@ int main(int argc, char **argv)
         TEST(test_shared_handle),
         TEST(test_large_job),
         TEST(test_random_calls_match_the_table),
+        TEST(test_redis_settings),
+        TEST(test_redis_forgets_scripts),
+        TEST(test_redis_killed),
+        TEST(test_redis_hangs),
+        TEST(test_redis_emptied),
     };
     return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }

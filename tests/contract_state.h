@@ -56,6 +56,7 @@ void test_cutting_job_is_retried(void **state);
 /* contract_state_redo.c */
 void test_unusable_results(void **state);
 void test_unusable_results_are_bounded(void **state);
+void test_kept_results_keep_their_failures(void **state);
 void test_another_plan(void **state);
 /* contract_state_views.c */
 void test_lists_of_jobs(void **state);
@@ -68,6 +69,12 @@ void test_last_two_units_race(void **state);
 void test_claims_race(void **state);
 void test_shared_handle(void **state);
 void test_large_job(void **state);
+/* contract_state_redis.c */
+void test_redis_settings(void **state);
+void test_redis_forgets_scripts(void **state);
+void test_redis_killed(void **state);
+void test_redis_hangs(void **state);
+void test_redis_emptied(void **state);
 /* contract_state_model.c */
 void test_random_calls_match_the_table(void **state);
 

@@ -112,6 +112,34 @@ void test_unusable_results_are_bounded(void **state)
     lathe_state_close(st);
 }
 
+/* A retry begins to count anew, but for the results that it keeps: the merge may refuse them yet.
+ */
+void test_kept_results_keep_their_failures(void **state)
+{
+    (void)state;
+    struct lathe_state *st = open_state();
+    const uint32_t kept = 0;
+    uint64_t merge;
+    struct lathe_claim c;
+    create_job(st, "a", 0);
+    plan_job(st, "a", 0, 0, 2, 0);
+    for (uint32_t unit = 0; unit < 2; unit++)
+        for (int i = 1; i < LATHE_LIMIT_SLOT_FAILURES; i++) {
+            assert_int_equal(claim(st, "a", unit, LIVE_MS, &c), LATHE_GRANTED);
+            assert_int_equal(attempt_failed(st, "a", unit, c.fence, false), LATHE_RETRY);
+        }
+    assert_int_equal(claim(st, "a", kept, LIVE_MS, &c), LATHE_GRANTED);
+    assert_int_equal(c.attempt, LATHE_LIMIT_SLOT_FAILURES);
+    assert_int_equal(complete(st, "a", kept, c.fence, "{}"), LATHE_DONE);
+    assert_int_equal(retry(st, "a", 1, true), LATHE_GRANTED);
+    assert_int_equal(claim(st, "a", 1, LIVE_MS, &c), LATHE_GRANTED);
+    assert_int_equal(c.attempt, 1);
+    assert_int_equal(complete(st, "a", 1, c.fence, "{}"), LATHE_DONE);
+    merge_is_claimed(st, "a", &merge);
+    assert_int_equal(reopen(st, "a", merge, &kept, 1), LATHE_EXHAUSTED);
+    lathe_state_close(st);
+}
+
 void test_another_plan(void **state)
 {
     (void)state;

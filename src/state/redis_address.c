@@ -12,13 +12,14 @@
 #define DEFAULT_PORT 6379
 #define DEFAULT_RETAIN_S (24 * 3600)
 #define DEFAULT_PATIENCE_MS 15000
+#define PATIENCE_MIN_MS 100
 #define PASSWORD_MAX_BYTES 4096
 
 static int bad(struct lathe_error *err, const char *what, const char *value)
 {
     lathe_error_set(err, -EINVAL, LATHE_FAULT_CONFIG, "the location of Redis: %s \"%s\"", what,
                     value);
-    lathe_error_hint(err, "it is [redis://][user@]host[:port][/database][?password_file=FILE]");
+    lathe_error_hint(err, "it is redis[s]://[user@]host[:port][/database][?password_file=FILE]");
     return -EINVAL;
 }
 
@@ -53,6 +54,11 @@ static int read_option(struct redis_address *a, char *option, struct lathe_error
     *value++ = '\0';
     if (strcmp(option, "password_file") == 0)
         return read_password(a, value, err);
+    if (strcmp(option, "ca") == 0) {
+        free(a->ca_path);
+        a->ca_path = strdup(value);
+        return a->ca_path ? 0 : lathe_error_nomem(err);
+    }
     if (strcmp(option, "retain_seconds") == 0) {
         if (read_number(value, 100LL * 365 * 86400, &n) < 0)
             return bad(err, "not a number of seconds,", value);
@@ -60,8 +66,8 @@ static int read_option(struct redis_address *a, char *option, struct lathe_error
         return 0;
     }
     if (strcmp(option, "patience_ms") == 0) {
-        if (read_number(value, 3600000, &n) < 0)
-            return bad(err, "not a number of milliseconds,", value);
+        if (read_number(value, 3600000, &n) < 0 || n < PATIENCE_MIN_MS)
+            return bad(err, "not a number of milliseconds from 100 on,", value);
         a->patience_ms = (int)n;
         return 0;
     }
@@ -116,16 +122,28 @@ static int read_server(struct redis_address *a, char *text, struct lathe_error *
     return 0;
 }
 
+/* The length of "redis://" or "rediss://"; a location may do without. */
+static size_t read_scheme(const char *location, bool *ret_is_tls)
+{
+    *ret_is_tls = strncmp(location, "rediss://", 9) == 0;
+    return *ret_is_tls ? 9 : strncmp(location, "redis://", 8) == 0 ? 8 : 0;
+}
+
 int redis_address_parse(const char *location, struct redis_address *ret, struct lathe_error *err)
 {
-    static const char scheme[] = "redis://";
     *ret = (struct redis_address){
         .port = DEFAULT_PORT,
         .retain_ms = DEFAULT_RETAIN_S * 1000LL,
         .patience_ms = DEFAULT_PATIENCE_MS,
     };
-    if (strncmp(location, scheme, sizeof(scheme) - 1) == 0)
-        location += sizeof(scheme) - 1;
+    location += read_scheme(location, &ret->is_tls);
+    if (ret->is_tls && !redis_tls_is_built_in()) {
+        lathe_error_set(err, -ENOTSUP, LATHE_FAULT_CONFIG,
+                        "this build of Lathe has no TLS for Redis (rediss://)");
+        lathe_error_hint(err, "the hiredis of Debian 12 has none: take a build for Debian 13, a "
+                              "private network, or a tunnel such as stunnel");
+        return -ENOTSUP;
+    }
     _cleanup_free_ char *copy = strdup(location);
     if (!copy)
         return lathe_error_nomem(err);
@@ -136,6 +154,10 @@ int redis_address_parse(const char *location, struct redis_address *ret, struct 
     for (char *option = options ? strtok_r(options, "&", &rest) : NULL; option && r == 0;
          option = strtok_r(NULL, "&", &rest))
         r = read_option(ret, option, err);
+    if (r == 0 && *ret->user && !ret->password)
+        return bad(err, "no password_file for the user", ret->user);
+    if (r == 0 && ret->ca_path && !ret->is_tls)
+        return bad(err, "ca= goes with rediss://, not with", location);
     return r;
 }
 
@@ -144,7 +166,8 @@ void redis_address_clear(struct redis_address *address)
     if (address->password)
         explicit_bzero(address->password, strlen(address->password));
     free(address->password);
-    address->password = NULL;
+    free(address->ca_path);
+    address->password = address->ca_path = NULL;
 }
 
 void redis_address_describe(const struct redis_address *address, char *ret, size_t size)

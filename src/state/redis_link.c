@@ -18,7 +18,6 @@
 #define REPLY_TIMEOUT_MS 10000 /* a job of a million units takes seconds to publish */
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 2000
-#define SERVER_TEXT_MAX 300
 
 static const char *const texts[SCRIPT_COUNT] = {
 #define TEXT_OF(name) [SCRIPT_##name] = lathe_redis_lua_##name,
@@ -31,80 +30,23 @@ static char *script_text(const struct redis_link *link, enum redis_script script
                         (long long)link->address.retain_ms, lathe_redis_lua_common, texts[script]);
 }
 
-static int unreachable(struct redis_link *link, const char *why, struct lathe_error *err)
+/* From here until `give_up_us` the next answer may take. */
+static int left_ms(int64_t give_up_us, int max_ms)
 {
-    char server[SERVER_TEXT_MAX];
-    redis_address_describe(&link->address, server, sizeof(server));
-    lathe_error_set(err, -EAGAIN, LATHE_FAULT_SERVER, "Redis at %s cannot be reached: %s", server,
-                    why);
-    lathe_error_hint(err, "is it running, and does it listen on that address?");
-    return -EAGAIN;
+    int64_t left = (give_up_us - lathe_clock_monotonic_us()) / 1000;
+    return left < 1 ? 1 : left > max_ms ? max_ms : (int)left;
 }
 
-/* -EAGAIN: worth another try. */
-static int check_reply(struct redis_link *link, redisContext *context, redisReply *reply,
-                       struct lathe_error *err)
+/* A failure to set it shows as a failure of what follows. */
+static void bound(redisContext *context, int64_t give_up_us)
 {
-    if (!reply)
-        return unreachable(link, context->errstr, err);
-    if (reply->type != REDIS_REPLY_ERROR)
-        return 0;
-    char server[SERVER_TEXT_MAX];
-    struct lathe_error own = {0};
-    redis_address_describe(&link->address, server, sizeof(server));
-    bool passes = redis_error_explain(server, reply->str, &own);
-    if (err)
-        *err = own;
-    return passes ? -EAGAIN : own.code == -EAGAIN ? -EPROTO : own.code;
+    redis_set_timeout(context, left_ms(give_up_us, REPLY_TIMEOUT_MS));
 }
 
-static int greet(struct redis_link *link, redisContext *context, struct lathe_error *err)
+static int connect_to(struct redis_link *link, int64_t give_up_us, redisContext **ret,
+                      struct lathe_error *err)
 {
-    const struct redis_address *a = &link->address;
-    redisReply *reply = NULL;
-    int r = 0;
-    if (a->password) {
-        reply = *a->user ? redisCommand(context, "AUTH %s %s", a->user, a->password)
-                         : redisCommand(context, "AUTH %s", a->password);
-        r = check_reply(link, context, reply, err);
-        freeReplyObject(reply);
-    }
-    if (r == 0 && a->database) {
-        reply = redisCommand(context, "SELECT %d", a->database);
-        r = check_reply(link, context, reply, err);
-        freeReplyObject(reply);
-    }
-    return r;
-}
-
-static struct timeval timeval_of(int ms)
-{
-    return (struct timeval){ms / 1000, ms % 1000 * 1000};
-}
-
-static int connect_to(struct redis_link *link, redisContext **ret, struct lathe_error *err)
-{
-    const struct redis_address *a = &link->address;
-    redisContext *context =
-        a->port ? redisConnectWithTimeout(a->host, a->port, timeval_of(CONNECT_TIMEOUT_MS))
-                : redisConnectUnixWithTimeout(a->host, timeval_of(CONNECT_TIMEOUT_MS));
-    if (!context)
-        return lathe_error_nomem(err);
-    int r = 0;
-    if (context->err)
-        r = unreachable(link, context->errstr, err);
-    else if (redisSetTimeout(context, timeval_of(REPLY_TIMEOUT_MS)) != REDIS_OK)
-        r = unreachable(link, "its time-out cannot be set", err);
-    if (r == 0 && a->port)
-        redisEnableKeepAlive(context);
-    if (r == 0)
-        r = greet(link, context, err);
-    if (r < 0) {
-        redisFree(context);
-        return r;
-    }
-    *ret = context;
-    return 0;
+    return redis_connect(&link->address, left_ms(give_up_us, CONNECT_TIMEOUT_MS), ret, err);
 }
 
 static redisContext *take_idle(struct redis_link *link)
@@ -136,13 +78,14 @@ static void drop_idle(struct redis_link *link)
 }
 
 static int load_script(struct redis_link *link, redisContext *context, enum redis_script script,
-                       struct lathe_error *err)
+                       int64_t give_up_us, struct lathe_error *err)
 {
     _cleanup_free_ char *text = script_text(link, script);
     if (!text)
         return lathe_error_nomem(err);
+    bound(context, give_up_us);
     redisReply *reply = redisCommand(context, "SCRIPT LOAD %s", text);
-    int r = check_reply(link, context, reply, err);
+    int r = redis_check_reply(&link->address, context, reply, err);
     /* Its name is the hash of its text, so it never changes while the link is in use. */
     if (r == 0 && !link->sha[script][0] && reply->type == REDIS_REPLY_STRING && reply->len == 40)
         memcpy(link->sha[script], reply->str, 41);
@@ -157,22 +100,26 @@ static bool is_missing_script(const redisReply *reply)
 
 /* One try on one connection, which is kept only when it is still in step. */
 static int try_once(struct redis_link *link, enum redis_script script, int argc, const char **argv,
-                    const size_t *lengths, redisReply **ret, struct lathe_error *err)
+                    const size_t *lengths, int64_t give_up_us, redisReply **ret,
+                    struct lathe_error *err)
 {
     redisContext *context = take_idle(link);
-    int r = context ? 0 : connect_to(link, &context, err);
+    int r = context ? 0 : connect_to(link, give_up_us, &context, err);
     if (r < 0)
         return r;
+    bound(context, give_up_us);
     redisReply *reply = redisCommandArgv(context, argc, argv, lengths);
     if (script != SCRIPT_NONE && is_missing_script(reply)) {
         freeReplyObject(reply);
         reply = NULL;
-        r = load_script(link, context, script, err); /* the server was restarted */
-        if (r == 0)
+        r = load_script(link, context, script, give_up_us, err); /* the server was restarted */
+        if (r == 0) {
+            bound(context, give_up_us);
             reply = redisCommandArgv(context, argc, argv, lengths);
+        }
     }
     if (r == 0)
-        r = check_reply(link, context, reply, err);
+        r = redis_check_reply(&link->address, context, reply, err);
     if (r == 0)
         *ret = reply;
     else
@@ -214,7 +161,7 @@ int redis_link_call(struct redis_link *link, enum redis_script script, int argc,
     int64_t give_up_us = lathe_clock_monotonic_us() + link->address.patience_ms * 1000LL;
     int delay_ms = 0;
     for (;;) {
-        int r = try_once(link, script, first + argc, all, all_lengths, ret, err);
+        int r = try_once(link, script, first + argc, all, all_lengths, give_up_us, ret, err);
         if (r != -EAGAIN || lathe_clock_monotonic_us() + delay_ms * 1000LL >= give_up_us)
             return r;
         /* The first repeat is at once: usually the server has only closed an idle connection. */
@@ -243,7 +190,7 @@ bool redis_info_value(const char *info, const char *name, char *ret, size_t size
 /* A server that throws open jobs away, or that cannot run the scripts, is refused at once. */
 static int check_server(struct redis_link *link, const char *info, struct lathe_error *err)
 {
-    char value[64], policy[64], server[SERVER_TEXT_MAX];
+    char value[64], policy[64], server[REDIS_SERVER_TEXT_MAX];
     redis_address_describe(&link->address, server, sizeof(server));
     if (redis_info_value(info, "redis_version", value, sizeof(value)) && atoi(value) < 5) {
         lathe_error_set(err, -ENOTSUP, LATHE_FAULT_CONFIG, "Redis at %s is version %s", server,
@@ -277,17 +224,19 @@ int redis_link_open(struct redis_link *link, const char *location, struct lathe_
     r = redis_address_parse(location, &link->address, err);
     if (r < 0)
         return r;
+    int64_t give_up_us = lathe_clock_monotonic_us() + link->address.patience_ms * 1000LL;
     redisContext *context = NULL;
-    r = connect_to(link, &context, err);
+    r = connect_to(link, give_up_us, &context, err);
     if (r < 0)
         return r;
+    bound(context, give_up_us);
     redisReply *reply = redisCommand(context, "INFO");
-    r = check_reply(link, context, reply, err);
+    r = redis_check_reply(&link->address, context, reply, err);
     if (r == 0 && (reply->type == REDIS_REPLY_STRING))
         r = check_server(link, reply->str, err);
     freeReplyObject(reply);
     for (int i = 0; r == 0 && i < SCRIPT_COUNT; i++)
-        r = load_script(link, context, (enum redis_script)i, err);
+        r = load_script(link, context, (enum redis_script)i, give_up_us, err);
     if (r == 0)
         give_back(link, context);
     else

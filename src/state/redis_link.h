@@ -21,6 +21,7 @@
 
 #define REDIS_ARGS_MAX 24
 #define REDIS_IDLE_MAX 8
+#define REDIS_SERVER_TEXT_MAX 300
 
 /* Where and how; see redis_address_parse(). */
 struct redis_address {
@@ -30,16 +31,34 @@ struct redis_address {
     char user[64];
     char *password; /* NULL: none */
     int64_t retain_ms;
-    int patience_ms; /* how long a call goes on trying */
+    int patience_ms; /* how long a call goes on trying, and blocks at most */
+    bool is_tls;
+    char *ca_path; /* NULL: the system's authorities */
 };
 
-/* [redis://][user@]HOST[:PORT][/DATABASE][?OPTION=VALUE[&…]] or /PATH/OF/SOCKET[?…]. Options:
- * password_file, retain_seconds (of ended jobs; 0 for ever), patience_ms. */
+/* [redis[s]://][user@]HOST[:PORT][/DATABASE][?OPTION=VALUE[&…]] or /PATH/OF/SOCKET[?…]. Options:
+ * password_file, retain_seconds (of ended jobs; 0 for ever), patience_ms, ca. To be cleared also
+ * after a failure. */
 int redis_address_parse(const char *location, struct redis_address *ret, struct lathe_error *err);
 void redis_address_clear(struct redis_address *address);
 /* "127.0.0.1:6379", never a secret. */
 void redis_address_describe(const struct redis_address *address, char *ret, size_t size);
 
+/* --- redis_connect.c, redis_tls.c: one connection --- */
+/* `timeout_ms` is for each of its answers, and stays set. -EAGAIN: it cannot be reached. */
+int redis_connect(const struct redis_address *address, int timeout_ms, redisContext **ret,
+                  struct lathe_error *err);
+int redis_set_timeout(redisContext *context, int ms);
+/* 0 for a good reply. -EAGAIN: worth another try; NULL is a lost connection. */
+int redis_check_reply(const struct redis_address *address, redisContext *context, redisReply *reply,
+                      struct lathe_error *err);
+int redis_unreachable(const struct redis_address *address, const char *why,
+                      struct lathe_error *err); /* -EAGAIN */
+bool redis_tls_is_built_in(void);
+int redis_tls_begin(const struct redis_address *address, redisContext *context,
+                    struct lathe_error *err);
+
+/* --- redis_link.c: connections that are found again --- */
 struct redis_link {
     struct redis_address address;
     pthread_mutex_t mutex;

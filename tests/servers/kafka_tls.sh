@@ -7,6 +7,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../../scripts/cluster.d/cluster.sh"
+. "$here/certificates.sh"
 suite=$1
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/lathe-kafka-tls-XXXXXX") || exit
@@ -17,20 +18,6 @@ if ! cluster_install "$dir" kafka || ! server_packages openssl openssl; then
     exit 77
 fi
 
-make_certificates() {
-    local ca
-    for ca in ca other; do
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$ca" -keyout "$dir/$ca.key" \
-            -out "$dir/$ca.pem" || return
-    done
-    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout "$dir/server.key" \
-        -out "$dir/server.csr" &&
-        openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -days 2 \
-            -CAcreateserial -extfile <(echo subjectAltName=DNS:localhost) -out "$dir/server.pem" &&
-        openssl pkcs8 -topk8 -nocrypt -in "$dir/server.key" | cat - "$dir/server.pem" \
-            >"$dir/server-both.pem"
-} 2>"$dir/openssl.log"
-
 write_listener() { # PORT
     local jaas='org.apache.kafka.common.security.plain.PlainLoginModule required'
     cat <<EOF
@@ -40,7 +27,7 @@ sasl.enabled.mechanisms=PLAIN
 sasl.mechanism.inter.broker.protocol=PLAIN
 listener.name.client.plain.sasl.jaas.config=$jaas username="broker" password="b" user_broker="b" user_lathe="right";
 ssl.keystore.type=PEM
-ssl.keystore.location=$dir/server-both.pem
+ssl.keystore.location=$dir/both.pem
 ssl.truststore.type=PEM
 ssl.truststore.location=$dir/ca.pem
 EOF
@@ -77,10 +64,8 @@ expect_words() { # SETTINGS WORDS
     fi
 }
 
-make_certificates || {
-    cat "$dir/openssl.log"
-    exit 1
-}
+make_certificates "$dir" || exit 1
+openssl pkcs8 -topk8 -nocrypt -in "$dir/server.key" | cat - "$dir/server.pem" >"$dir/both.pem"
 mkdir -p "$dir/kafka" && port=$(server_port "$dir/kafka" port) || exit
 write_listener "$port" >"$dir/kafka/listener"
 kafka_start "$dir/kafka" "$port" || exit 1
