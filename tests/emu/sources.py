@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Made sources for the emulated decoders: what a decoder behind VAAPI or NVDEC can get wrong."""
+"""Made sources: what a decoder behind VAAPI or NVDEC can get wrong, and numbered pictures."""
+import subprocess
 
 
 def lavfi(codec, *options, size="352x288", seconds=1.6, filters=None):
@@ -59,3 +60,13 @@ OPTIONAL = {"hevc_slices.mp4": "x265 4.1 crashes on slices, or writes some that 
 
 def pix_fmt(name):
     return "p010le" if name.startswith("hevc_10") else "nv12"
+
+
+def numbered(gen, folder, frames, size, name="frames", start=0):
+    """ffmpeg's options for an input of numbered pictures, which media-check reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = folder / f"{name}.yuv"
+    with raw.open("wb") as out:
+        subprocess.run([gen, "video", "--size", size, "--frames", str(frames),
+                        "--start", str(start)], stdout=out, check=True)
+    return ["-f", "rawvideo", "-pix_fmt", "yuv444p", "-s", size, "-r", "25", "-i", str(raw)]

@@ -12,6 +12,7 @@ import sys
 import threading
 
 import emu
+import sources
 
 BUILD = pathlib.Path(sys.argv[1]).resolve().parent.parent
 SLOT, LATHE = BUILD / "src/slot/lathe-slot", BUILD / "src/cli/lathe"
@@ -173,8 +174,9 @@ def step_test(family, codec, bits, step):
             no_decode_error(out)
             parts = [h for _, outs in chunks for h in picture_md5(outs[i])]
             assert picture_md5(out) == parts, "the joined pictures are not the chunks'"
-            tag = emu.probe(out, "codec_tag_string")["codec_tag_string"]
-            assert tag == ("avc1" if codec == "h264" else "hvc1"), tag
+            is_tagged(out, codec)
+            if codec == "h264":
+                all_sets_in_front(out, [outs[i] for _, outs in chunks])
     return f"{family} {codec} {bits} bit step {step}", test
 
 
@@ -219,21 +221,82 @@ def wrong(family, step, plan, name):
     return f"{family} step {step} {name}", test
 
 
-def two_gpus(codec):
+def find_box(data, name):
+    """The content of the only box of that name that this file has."""
+    found = [m.start() for m in re.finditer(re.escape(name), data)]
+    assert len(found) == 1, f"{len(found)} boxes {name}"
+    at = found[0]
+    return data[at + 4:at - 4 + int.from_bytes(data[at - 4:at], "big")]
+
+
+def sets_of(path, codec):
+    """The parameter sets in front of the pictures: avcC or hvcC, read without libav."""
+    data = pathlib.Path(path).read_bytes()
+    box, units = find_box(data, b"avcC" if codec == "h264" else b"hvcC"), []
+
+    def take(at, count):
+        for _ in range(count):
+            size = int.from_bytes(box[at:at + 2], "big")
+            units.append(box[at + 2:at + 2 + size])
+            at += 2 + size
+        return at
+
+    if codec == "h264":
+        at = take(6, box[5] & 31)
+        take(at + 1, box[at])
+        return units
+    at = 23
+    for _ in range(box[22]):
+        at = take(at + 3, int.from_bytes(box[at + 1:at + 3], "big"))
+    return units
+
+
+def in_band_sets(path, codec):
+    kinds = "7-8" if codec == "h264" else "32-34"
+    return subprocess.run([*emu.FFMPEG, "-i", str(path), "-c", "copy", "-bsf:v",
+                           f"filter_units=pass_types={kinds}", "-f", "rawvideo", "-"], check=True,
+                          capture_output=True).stdout
+
+
+def is_tagged(path, codec):
+    tag = emu.probe(path, "codec_tag_string")["codec_tag_string"]
+    assert tag == ("avc1" if codec == "h264" else "hvc1"), tag
+
+
+def all_sets_in_front(path, chunks):
+    """x264's sets have an id of their own, so that every player finds both at the start."""
+    sets = sets_of(path, "h264")
+    assert {s[0] & 31 for s in sets} == {7, 8}, sets
+    for chunk in chunks:
+        assert set(sets_of(chunk, "h264")) <= set(sets), "a chunk's sets are not in front"
+    assert not in_band_sets(path, "h264"), "parameter sets between the pictures"
+
+
+def three_encoders(codec):
+    """Chunks of NVENC, VA-API and x264 or x265 in turn, in one file."""
     def test(box):
         job = Job(box, codec, 8, LADDER[:1])
         chunks = []
         for number in range(len(job.plan["chunks"])):
-            family = ("nvenc", "vaapi")[number % 2]
-            report, _, outs = job.chunk(number, family, 1)
+            where = (("nvenc", 1), ("vaapi", 1), ())[number % 3]
+            report, _, outs = job.chunk(number, *where)
             good(report)
             chunks.append((report, outs))
+        assert len({c[0]["body"]["encoder"] for c in chunks}) == 3, "not three encoders"
         seams([c[0] for c in chunks])
         out = job.merge(0, chunks)
         check(job, out, codec)
         no_decode_error(out)
         assert picture_md5(out) == [h for _, outs in chunks for h in picture_md5(outs[0])]
-    return f"both families {codec}", test
+        is_tagged(out, codec)
+        # The GPUs' sets have the same ids, which nobody can choose, so the sets are in front of the
+        # key frames as well.
+        first, all_sets = sets_of(chunks[0][1][0], codec), in_band_sets(out, codec)
+        assert set(first) <= set(sets_of(out, codec)), "the first chunk's sets are not in front"
+        for _, outs in chunks:
+            for one in sets_of(outs[0], codec):
+                assert one in all_sets, "a chunk's sets are nowhere"
+    return f"three encoders {codec}", test
 
 
 FAULTS = [("nvenc", 1, "nvenc.encode", "green"), ("nvenc", 1, "cuvid.decode", "green"),
@@ -242,20 +305,14 @@ FAULTS = [("nvenc", 1, "nvenc.encode", "green"), ("nvenc", 1, "cuvid.decode", "g
           ("vaapi", 2, "va.encode", "stale")]
 TESTS = [step_test(family, codec, bits, step)
          for family in PROFILES for codec, bits in (("h264", 8), ("hevc", 8), ("hevc", 10))
-         for step in ((1, 2, 3, 4) if codec == "h264" or bits == 10 else (1,))]
-TESTS += [two_gpus(codec) for codec in ("h264", "hevc")]
+         for step in (1, 2, 3, 4)]
+TESTS += [three_encoders(codec) for codec in ("h264", "hevc")]
 TESTS += [wrong(family, step, f"fault {place} from=5 do={do}\n", f"{place} {do}")
           for family, step, place, do in FAULTS]
 
 
 def generate(folder):
-    """Numbered frames, which ffmpeg's own sources cannot make."""
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = folder / "frames.yuv"
-    with raw.open("wb") as out:
-        subprocess.run([str(GEN), "video", "--size", SIZE, "--frames", str(FRAMES)], stdout=out,
-                       check=True)
-    base = ["-f", "rawvideo", "-pix_fmt", "yuv444p", "-s", SIZE, "-r", "25", "-i", str(raw)]
+    base = sources.numbered(GEN, folder, FRAMES, SIZE)
     return {
         "h2648.mp4": [*base, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p",
                       "-x264-params", "keyint=12:bframes=2"],

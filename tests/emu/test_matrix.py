@@ -12,6 +12,7 @@ import threading
 
 import emu
 import matrix
+import sources
 
 BUILD = pathlib.Path(sys.argv[1]).resolve().parent.parent
 FRAMES, SIZE = 100, "512x288"
@@ -148,13 +149,7 @@ def table_is_whole(table):
 
 
 def numbered_sources(folder):
-    """Numbered pictures, for media-check."""
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = folder / "frames.yuv"
-    with raw.open("wb") as out:
-        subprocess.run([BUILD / "tests/media/media-gen", "video", "--size", SIZE, "--frames",
-                        str(FRAMES)], stdout=out, check=True)
-    base = ["-f", "rawvideo", "-pix_fmt", "yuv444p", "-s", SIZE, "-r", "25", "-i", str(raw)]
+    base = sources.numbered(BUILD / "tests/media/media-gen", folder, FRAMES, SIZE)
     return {
         "h264.mkv": [*base, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p",
                      "-x264-params", "keyint=25:bframes=2:scenecut=0"],
