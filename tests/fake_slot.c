@@ -475,6 +475,13 @@ static json_t *probe(const struct lathe_order *order)
     return json_pack("{s:s, s:o}", "driver", "", "trials", list);
 }
 
+static json_t *encoders(bool works)
+{
+    return json_pack("{s:s, s:[{s:s, s:s, s:i, s:s, s:b, s:s}]}", "ffmpeg", "fake", "encoders",
+                     "family", "software", "codec", "h264", "bits", 8, "encoder", "libx264",
+                     "works", (int)works, "reason", works ? "" : "this FFmpeg has no libx264");
+}
+
 static void serve(const struct lathe_order *order)
 {
     const char *fault = fault_for(order);
@@ -528,6 +535,9 @@ static void serve(const struct lathe_order *order)
         break;
     case LATHE_VERB_PROBE:
         send_body(probe(order));
+        break;
+    case LATHE_VERB_ENCODERS:
+        send_body(encoders(strcmp(fault, "absent") != 0));
         break;
     default:
         send_body(inspect());

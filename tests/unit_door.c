@@ -191,7 +191,8 @@ static void a_file_goes_in_and_comes_out(void **state)
     close(fd);
     assert_int_equal(lathe_door_fetch(client, id, "../../jobs", &fd, &bytes, &err), -EINVAL);
     assert_int_equal(lathe_door_fetch(client, id, "999p", &fd, &bytes, &err), -ENOENT);
-    assert_int_equal(lathe_door_cancel(client, id, &err), 0); /* too late: nothing happens */
+    assert_int_equal(lathe_door_cancel(client, id, &err), -EALREADY); /* too late */
+    assert_int_equal(lathe_door_retry(client, id, false, &err), -EALREADY);
 
     assert_int_equal(lathe_door_remove(client, id, &err), 0);
     int n = 0;
@@ -213,6 +214,14 @@ static void a_job_is_cancelled(void **state)
     assert_int_equal(lathe_door_wait(client, id, NULL, NULL, NULL, &job, &err), 0);
     assert_string_equal(json_string_value(json_object_get(job, "status")), "cancelled");
     json_decref(job);
+    assert_int_equal(lathe_door_cancel(client, id, &err), 0); /* again */
+
+    assert_int_equal(lathe_door_retry(client, id, false, &err), 0);
+    assert_int_equal(lathe_door_retry(client, id, false, &err), -EBUSY);
+    assert_int_equal(lathe_door_status(client, id, &job, &err), 0);
+    assert_string_equal(json_string_value(json_object_get(job, "status")), "queued");
+    json_decref(job);
+    assert_int_equal(lathe_door_cancel(client, id, &err), 0);
     lathe_door_disconnect(client);
 }
 

@@ -25,6 +25,7 @@
 
 #define LATHE_CONFIG_OPTIONS_MAX 64
 #define LATHE_CONFIG_FILE "/etc/lathe/lathe.conf"
+#define LATHE_CONFIG_STATE_DIR "/var/lib/lathe"
 
 /* Members have the types of the table; texts are owned and never NULL. */
 struct lathe_config {

@@ -9,9 +9,8 @@
  * cancel every job.
  *
  * Protocol: SOCK_SEQPACKET, one JSON object a packet, at most LATHE_DOOR_PACKET_MAX bytes. A
- * request
- * {"v": 1, "request": "submit" | "status" | "list" | "cancel" | "fetch" | "remove", …} is answered
- * by {"ok": true, …} or {"ok": false, "error": {"what", "hint", "code", "fault", "retriable"}}.
+ * request {"v": 1, "request": NAME, …} is answered by {"ok": true, …} or
+ * {"ok": false, "error": {"what", "hint", "code", "fault", "retriable"}}.
  * Each connection serves any number of requests, one after the other.
  *
  *   submit  "job": as lathe_job_to_json(), its id and source ignored; "name": of the file; and the
@@ -19,14 +18,16 @@
  *   status  "id" → "job": {"id", "status", "priority", "total_chunks", "completed_chunks",
  *           "created_us", "updated_us", "finished_us", "error", "result"}
  *   list    → "jobs": the same without result, the youngest first, at most 200
- *   cancel  "id" → "ended": whether it had ended before
+ *   cancel  "id"                  } as lathe_flow_cancel(), lathe_flow_retry()
+ *   retry   "id", "from_start"    } and lathe_flow_forget() say
+ *   remove  "id"                  }
  *   fetch   "id", "rendition" → "bytes", and the result's descriptor, which is read-only
- *   remove  "id": source, results and records, of a job that has ended
  */
 #ifndef LATHE_DOOR_H
 #define LATHE_DOOR_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lathe/cancel.h"
@@ -70,6 +71,8 @@ int lathe_door_status(struct lathe_door_client *client, const char *job_id, json
 int lathe_door_list(struct lathe_door_client *client, json_t **ret, struct lathe_error *err);
 int lathe_door_cancel(struct lathe_door_client *client, const char *job_id,
                       struct lathe_error *err);
+int lathe_door_retry(struct lathe_door_client *client, const char *job_id, bool from_start,
+                     struct lathe_error *err);
 int lathe_door_remove(struct lathe_door_client *client, const char *job_id,
                       struct lathe_error *err);
 /* A descriptor of the whole result, the caller's. */

@@ -12,7 +12,7 @@ const struct lathe_config_option lathe_config_options[] = {
      .variable = "LATHE_STATE_DIR",
      .type = LATHE_CONFIG_TEXT,
      .offset = AT(state_dir),
-     .standard = "/var/lib/lathe",
+     .standard = LATHE_CONFIG_STATE_DIR,
      .allowed = "a folder",
      .help = "where everything is that no other option places: the embedded queue, state and "
              "store, and a worker's scratch folders"},

@@ -9,8 +9,9 @@
 #include "fleet.h"
 
 struct change {
-    int (*call)(struct lathe_flow *flow, const struct lathe_settings *settings,
+    int (*call)(struct lathe_fleet *fleet, const struct lathe_settings *settings,
                 struct lathe_error *err);
+    unsigned ports;
     const char *status; /* of the answer */
     const char *text;   /* a line for people, with the job's id */
 };
@@ -20,9 +21,9 @@ static int change_job(const struct lathe_settings *settings, const struct change
     struct lathe_fleet fleet;
     struct lathe_error err = {0};
     json_t *answer = NULL;
-    int r = lathe_fleet_open(LATHE_FLEET_ALL, &fleet, &err);
+    int r = lathe_fleet_open(change->ports, &fleet, &err);
     if (r == 0)
-        r = change->call(&fleet.flow, settings, &err);
+        r = change->call(&fleet, settings, &err);
     if (r == 0 && settings->json)
         answer = lathe_fleet_job_answer(settings->input, change->status);
     else if (r == 0 && !settings->quiet)
@@ -31,40 +32,42 @@ static int change_job(const struct lathe_settings *settings, const struct change
     return lathe_fleet_answer(settings, answer, &err);
 }
 
-static int cancel(struct lathe_flow *flow, const struct lathe_settings *settings,
+static int cancel(struct lathe_fleet *fleet, const struct lathe_settings *settings,
                   struct lathe_error *err)
 {
-    return lathe_flow_cancel(flow, settings->input, "cancelled by lathe cancel", err);
+    return lathe_fleet_cancel(fleet, settings->input, err);
 }
 
 int lathe_cli_cancel_job(const struct lathe_settings *settings)
 {
-    const struct change change = {cancel, "cancelled",
+    const struct change change = {cancel, LATHE_FLEET_ALL | LATHE_FLEET_DOOR, "cancelled",
                                   "cancelled; workers drop what they do for it within seconds"};
     return change_job(settings, &change);
 }
 
-static int retry(struct lathe_flow *flow, const struct lathe_settings *settings,
+static int retry(struct lathe_fleet *fleet, const struct lathe_settings *settings,
                  struct lathe_error *err)
 {
-    return lathe_flow_retry(flow, settings->input, settings->from_start, err);
+    return lathe_fleet_retry(fleet, settings->input, settings->from_start, err);
 }
 
 int lathe_cli_retry(const struct lathe_settings *settings)
 {
-    const struct change change = {retry, "queued", "tried again (lathe status shows how it goes)"};
+    const struct change change = {retry, LATHE_FLEET_ALL | LATHE_FLEET_DOOR, "queued",
+                                  "tried again (lathe status shows how it goes)"};
     return change_job(settings, &change);
 }
 
-static int forget(struct lathe_flow *flow, const struct lathe_settings *settings,
+static int forget(struct lathe_fleet *fleet, const struct lathe_settings *settings,
                   struct lathe_error *err)
 {
-    return lathe_flow_forget(flow, settings->input, err);
+    return lathe_fleet_forget(fleet, settings->input, err);
 }
 
 int lathe_cli_rm(const struct lathe_settings *settings)
 {
-    const struct change change = {forget, "removed", "removed, with its results"};
+    const struct change change = {forget, LATHE_FLEET_ALL | LATHE_FLEET_DOOR, "removed",
+                                  "removed, with its results"};
     return change_job(settings, &change);
 }
 

@@ -33,22 +33,19 @@ static char *part_name(const char *to)
     return lathe_format("%.*s/.%.200s.lathe-%s.part", (int)(slash - to), to, slash + 1, id + 28);
 }
 
-static int copy(const char *from, const char *part, struct lathe_cancel *cancel,
-                struct lathe_error *err)
+int lathe_deliver_copy(int in_fd, const char *path, struct lathe_cancel *cancel,
+                       struct lathe_error *err)
 {
-    _cleanup_close_ int in = open(from, O_RDONLY | O_CLOEXEC);
-    if (in < 0)
-        return lathe_error_errno(err, -errno, "%s cannot be read", from);
     _cleanup_close_ int out =
-        open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (out < 0)
-        return lathe_error_errno(err, -errno, "%s cannot be made", part);
-    int r = lathe_copy_data(in, out, cancel);
+        return lathe_error_errno(err, -errno, "%s cannot be made", path);
+    int r = lathe_copy_data(in_fd, out, cancel);
     if (r == -ECANCELED)
         return lathe_error_set(err, r, LATHE_FAULT_INTERRUPTED, "interrupted");
     if (r == 0 && fsync(out) < 0)
         r = -errno;
-    return r < 0 ? lathe_error_errno(err, r, "%s cannot be written", part) : 0;
+    return r < 0 ? lathe_error_errno(err, r, "%s cannot be written", path) : 0;
 }
 
 /* A link leaves the store its object until the end; not every file system has links. */
@@ -59,7 +56,10 @@ static int bring_file(const struct lathe_delivery *d, struct lathe_cancel *cance
         return 0;
     if (errno != EXDEV)
         return lathe_error_errno(err, -errno, "%s cannot be moved to its place", d->to);
-    return copy(d->from, d->part, cancel, err);
+    _cleanup_close_ int in = open(d->from, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return lathe_error_errno(err, -errno, "%s cannot be read", d->from);
+    return lathe_deliver_copy(in, d->part, cancel, err);
 }
 
 static int bring_beside(struct lathe_scratch *scratch, struct lathe_delivery *d,
@@ -74,8 +74,7 @@ static int bring_beside(struct lathe_scratch *scratch, struct lathe_delivery *d,
         return r;
     }
     d->part = part;
-    r = d->store ? lathe_store_get(d->store, d->from, part, cancel, err)
-                 : bring_file(d, cancel, err);
+    r = d->bring ? d->bring(d->opaque, d->from, part, err) : bring_file(d, cancel, err);
     if (r < 0)
         return r;
     if (chmod(part, new_file_mode(d->to)) < 0)

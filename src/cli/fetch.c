@@ -45,11 +45,10 @@ static int read_record(struct lathe_flow *flow, const char *job_id, json_t **ret
 static int find_outputs(struct fetch *f, struct lathe_error *err)
 {
     const char *id = f->settings->input;
-    struct lathe_flow *flow = &f->fleet.flow;
     struct lathe_job_view view = {0};
     struct lathe_error why = {0};
-    int r = lathe_state_get(flow->state, id, &view, &why);
-    if (r == -ENOENT && read_record(flow, id, &f->outputs) == 0)
+    int r = lathe_fleet_get(&f->fleet, id, &view, &why);
+    if (r == -ENOENT && !f->fleet.door && read_record(&f->fleet.flow, id, &f->outputs) == 0)
         return 0;
     if (r == 0 && view.status != LATHE_JOB_COMPLETED) {
         r = lathe_error_set(&why, -EAGAIN, LATHE_FAULT_INPUT, "job %s is %s%s%s", id,
@@ -78,29 +77,41 @@ static bool is_wanted(const struct lathe_settings *settings, const char *name)
     return settings->n_renditions == 0;
 }
 
+/* The part beside the final name is whole, or not there. */
+static int bring(void *opaque, const char *rendition, const char *part, struct lathe_error *err)
+{
+    struct fetch *f = opaque;
+    struct stat st;
+    int r = lathe_fleet_fetch(&f->fleet, f->settings->input, rendition, part, err);
+    if (r == -ENOENT)
+        lathe_error_hint(err, "it is published right after its job is complete: try again in a "
+                              "moment; or it was removed");
+    if (r < 0)
+        return r;
+    size_t i;
+    json_t *output;
+    json_array_foreach (f->outputs, i, output) {
+        const char *name = json_string_value(json_object_get(output, "rendition"));
+        json_int_t bytes = json_integer_value(json_object_get(output, "bytes"));
+        if (name && strcmp(name, rendition) == 0 && stat(part, &st) == 0 && st.st_size != bytes)
+            return lathe_error_set(err, -EIO, LATHE_FAULT_INPUT,
+                                   "the %s of job %s has %lld bytes, and its job made %lld", name,
+                                   f->settings->input, (long long)st.st_size, (long long)bytes);
+    }
+    return 0;
+}
+
 static int add_delivery(struct fetch *f, const json_t *output, struct lathe_error *err)
 {
     const char *name = json_string_value(json_object_get(output, "rendition"));
     if (!name || f->count == LATHE_RENDITIONS_MAX || !is_wanted(f->settings, name))
         return 0;
     struct lathe_delivery *d = &f->deliveries[f->count++];
-    d->store = f->fleet.flow.store;
-    d->from = lathe_key_output(f->settings->input, name);
+    d->bring = bring;
+    d->opaque = f;
+    d->from = strdup(name);
     d->to = f->is_folder ? lathe_format("%s/output_%s.mp4", f->to, name) : strdup(f->to);
-    if (!d->from || !d->to)
-        return lathe_error_nomem(err);
-    struct lathe_store_meta meta;
-    int r = lathe_store_stat(d->store, d->from, &meta, err);
-    if (r == -ENOENT)
-        lathe_error_hint(err, "it is published right after its job is complete: try again in a "
-                              "moment; or it was removed");
-    if (r == 0 &&
-        json_integer_value(json_object_get(output, "bytes")) != (json_int_t)meta.size_bytes)
-        r = lathe_error_set(err, -EIO, LATHE_FAULT_INPUT,
-                            "%s has %llu bytes, and its job made %lld", d->from,
-                            (unsigned long long)meta.size_bytes,
-                            (long long)json_integer_value(json_object_get(output, "bytes")));
-    return r;
+    return d->from && d->to ? 0 : lathe_error_nomem(err);
 }
 
 static int choose(struct fetch *f, struct lathe_error *err)
@@ -148,7 +159,8 @@ int lathe_cli_fetch(const struct lathe_settings *settings)
         lathe_error_hint(&err, "add -o NAME.mp4");
     }
     if (r == 0)
-        r = lathe_fleet_open(LATHE_FLEET_STATE | LATHE_FLEET_STORE, &f.fleet, &err);
+        r = lathe_fleet_open(LATHE_FLEET_STATE | LATHE_FLEET_STORE | LATHE_FLEET_DOOR, &f.fleet,
+                             &err);
     if (r == 0)
         r = find_outputs(&f, &err);
     if (r == 0)

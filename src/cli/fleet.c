@@ -50,14 +50,36 @@ static int open_ports(struct lathe_fleet *fleet, unsigned ports, struct lathe_er
     return r;
 }
 
+/* The worker of this host keeps its jobs where only it may go. Somebody who has named servers, or
+ * another folder for everything, does not mean that one. */
+static bool may_use_door(const struct lathe_config *config)
+{
+    size_t length = strlen(config->state_dir);
+    bool is_own = strncmp(config->state_location, config->state_dir, length) == 0;
+    bool is_system = strcmp(config->state_dir, LATHE_CONFIG_STATE_DIR) == 0;
+    return is_own && strcmp(config->door, "none") != 0 && (is_system || config->door[0]);
+}
+
 int lathe_fleet_open(unsigned ports, struct lathe_fleet *ret, struct lathe_error *err)
 {
     *ret = (struct lathe_fleet){.scratch = {.lock_fd = -1}, .flow.cancel = lathe_cli_cancel};
-    return open_ports(ret, ports, err);
+    if (!(ports & LATHE_FLEET_DOOR) || !may_use_door(lathe_cli_configuration))
+        return open_ports(ret, ports, err);
+    const char *path = lathe_cli_configuration->door;
+    struct lathe_error why = {0};
+    int r = lathe_door_connect(*path ? path : NULL, &ret->door, &why);
+    if (r == -ENOENT) /* no worker: whoever may, works on the files themselves */
+        return open_ports(ret, ports, err);
+    if (r == 0 && ports & LATHE_FLEET_STORE)
+        r = lathe_scratch_open(NULL, &ret->scratch, &why);
+    if (r < 0 && err)
+        *err = why;
+    return r;
 }
 
 void lathe_fleet_close(struct lathe_fleet *fleet)
 {
+    lathe_door_disconnect(fleet->door);
     lathe_queue_close(fleet->flow.queue);
     lathe_store_close(fleet->flow.store);
     lathe_state_close(fleet->flow.state);

@@ -166,7 +166,8 @@ int64_t lathe_worker_slots(const json_t *worker, size_t *ret_busy)
     return json_integer_value(json_object_get(record, "slots"));
 }
 
-/* "job/chunk 3, …" of what a worker does, shortened by the table. */
+/* "unit 3 of ...0e8a7b6c, merge of ...": what a worker does; ids that sort by time differ at their
+ * ends. */
 static char *work_of(const json_t *record)
 {
     char *text = NULL;
@@ -177,9 +178,14 @@ static char *work_of(const json_t *record)
         return NULL;
     json_array_foreach (json_object_get(record, "work"), i, one) {
         const char *id = json_string_value(json_object_get(one, "job_id"));
-        const char *task = json_string_value(json_object_get(one, "task"));
+        json_int_t unit = json_integer_value(json_object_get(one, "unit"));
         size_t length = id ? strlen(id) : 0;
-        fprintf(f, "%s%s of …%s", i ? ", " : "", task ? task : "work",
+        char name[32];
+        if (unit == LATHE_UNIT_SPLIT || unit == LATHE_UNIT_MERGE)
+            snprintf(name, sizeof name, "%s", unit == LATHE_UNIT_SPLIT ? "split" : "merge");
+        else
+            snprintf(name, sizeof name, "unit %lld", (long long)unit);
+        fprintf(f, "%s%s of ...%s", i ? ", " : "", name,
                 id ? id + (length > 8 ? length - 8 : 0) : "?");
     }
     if (fclose(f) == EOF) {

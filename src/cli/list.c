@@ -64,12 +64,12 @@ int lathe_cli_list(const struct lathe_settings *settings)
     json_t *answer = NULL;
     uint64_t cursor = 0;
     uint32_t limit = settings->limit ? (uint32_t)settings->limit : LIMIT;
-    int r = lathe_fleet_open(LATHE_FLEET_STATE, &fleet, &err);
+    int r = lathe_fleet_open(LATHE_FLEET_STATE | LATHE_FLEET_DOOR, &fleet, &err);
     if (r == 0)
         r = read_cursor(settings->from, &cursor, &err);
     if (r == 0)
-        r = lathe_state_list(fleet.flow.state, (enum lathe_job_filter)settings->filter, cursor,
-                             limit, &page.jobs, &page.count, &page.next, &err);
+        r = lathe_fleet_list(&fleet, (enum lathe_job_filter)settings->filter, cursor, limit,
+                             &page.jobs, &page.count, &page.next, &err);
     if (r == 0 && settings->json)
         answer = to_json(&page);
     else if (r == 0)

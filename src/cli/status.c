@@ -15,15 +15,18 @@
 #define PAGE 1000u    /* units that are read at once */
 #define SHORT_ROWS 40 /* more than this, and those that simply wait or are done are left out */
 
-static int add_units(struct lathe_flow *flow, const char *job_id,
+/* A door does not tell of units. */
+static int add_units(struct lathe_fleet *fleet, const char *job_id,
                      int (*each)(void *opaque, const struct lathe_unit_view *view), void *opaque,
                      uint32_t total, struct lathe_error *err)
 {
+    if (fleet->door)
+        return 0;
     for (uint32_t first = 0;; first += PAGE) {
         bool is_last = first + PAGE >= total;
         struct lathe_unit_view *list;
         size_t count;
-        int r = lathe_state_units(flow->state, job_id, first,
+        int r = lathe_state_units(fleet->flow.state, job_id, first,
                                   is_last ? LATHE_UNITS_MAX : first + PAGE, &list, &count, err);
         if (r < 0)
             return r;
@@ -109,13 +112,13 @@ static void print_next(const struct lathe_job_view *view)
         printf("next: lathe retry %s    or    lathe rm %s\n", view->id, view->id);
 }
 
-static int print(const struct lathe_settings *settings, struct lathe_flow *flow,
+static int print(const struct lathe_settings *settings, struct lathe_fleet *fleet,
                  const struct lathe_job_view *view, struct lathe_error *err)
 {
     struct rows rows = {.list = json_array(),
                         .all = settings->all || view->total_units <= SHORT_ROWS,
                         .now_us = lathe_clock_wall_us()};
-    int r = rows.list ? add_units(flow, view->id, append_row, &rows, view->total_units, err)
+    int r = rows.list ? add_units(fleet, view->id, append_row, &rows, view->total_units, err)
                       : lathe_error_nomem(err);
     if (r == 0) {
         print_job(view);
@@ -131,14 +134,14 @@ static int print(const struct lathe_settings *settings, struct lathe_flow *flow,
     return r;
 }
 
-static int to_json(struct lathe_flow *flow, const struct lathe_job_view *view, json_t **ret,
+static int to_json(struct lathe_fleet *fleet, const struct lathe_job_view *view, json_t **ret,
                    struct lathe_error *err)
 {
     json_t *job = lathe_job_json(view), *units = json_array();
     json_t *result = view->result ? json_loads(view->result, 0, NULL) : NULL;
     int r = job && units ? 0 : lathe_error_nomem(err);
     if (r == 0)
-        r = add_units(flow, view->id, append_json, units, view->total_units, err);
+        r = add_units(fleet, view->id, append_json, units, view->total_units, err);
     if (r == 0 &&
         (json_object_set(job, "units", units) < 0 ||
          json_object_set_new(job, "result", result ? json_incref(result) : json_null()) < 0))
@@ -158,15 +161,15 @@ int lathe_cli_status(const struct lathe_settings *settings)
     struct lathe_error err = {0};
     struct lathe_job_view view = {0};
     json_t *answer = NULL;
-    int r = lathe_fleet_open(LATHE_FLEET_STATE, &fleet, &err);
+    int r = lathe_fleet_open(LATHE_FLEET_STATE | LATHE_FLEET_DOOR, &fleet, &err);
     if (r == 0)
-        r = lathe_state_get(fleet.flow.state, settings->input, &view, &err);
+        r = lathe_fleet_get(&fleet, settings->input, &view, &err);
     if (r == -ENOENT)
         lathe_error_hint(&err, "\"lathe list\" shows the jobs that are known");
     if (r == 0 && settings->json)
-        r = to_json(&fleet.flow, &view, &answer, &err);
+        r = to_json(&fleet, &view, &answer, &err);
     else if (r == 0)
-        r = print(settings, &fleet.flow, &view, &err);
+        r = print(settings, &fleet, &view, &err);
     lathe_job_view_clear(&view);
     lathe_fleet_close(&fleet);
     return lathe_fleet_answer(settings, answer, &err);

@@ -5,6 +5,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,7 +24,6 @@ struct submit {
     struct lathe_fleet fleet;
     struct lathe_input input; /* path NULL: the source is in the store */
     struct lathe_job job;
-    bool is_uploaded, is_accepted;
     int64_t started_us;
     json_t *report;
 };
@@ -34,6 +34,8 @@ static int find_source(struct submit *s, struct lathe_error *err)
     const char *name = s->settings->input;
     if (access(name, F_OK) == 0)
         return lathe_input_check(name, &s->input, err);
+    if (s->fleet.door) /* whose store is the worker's own */
+        return lathe_error_set(err, -ENOENT, LATHE_FAULT_INPUT, "there is no file %s", name);
     struct lathe_store_meta meta;
     struct lathe_error why = {0};
     int r = lathe_store_stat(s->fleet.flow.store, name, &meta, &why);
@@ -109,10 +111,31 @@ static int upload(struct submit *s, struct lathe_error *err)
         lathe_size_text(size, sizeof size, (double)s->input.size);
         fprintf(stderr, "uploading %s (%s)\n", s->settings->input, size);
     }
-    int r = lathe_store_put(s->fleet.flow.store, s->job.source_key, s->input.path, NULL,
-                            LATHE_STORE_COPY, s->fleet.flow.cancel, err);
-    s->is_uploaded = r == 0;
+    return lathe_store_put(s->fleet.flow.store, s->job.source_key, s->input.path, NULL,
+                           LATHE_STORE_COPY, s->fleet.flow.cancel, err);
+}
+
+static int accept_job(struct submit *s, struct lathe_error *err)
+{
+    int r = name_job(s, err);
+    if (r == 0)
+        r = upload(s, err);
+    if (r < 0)
+        return r;
+    r = lathe_flow_submit(&s->fleet.flow, &s->job, err);
+    if (r < 0 && s->input.path) /* nobody would ever read it */
+        (void)lathe_store_remove(s->fleet.flow.store, s->job.source_key, NULL);
     return r;
+}
+
+/* The worker copies the file before it answers. */
+static int hand_over(struct submit *s, struct lathe_error *err)
+{
+    _cleanup_close_ int fd = open(s->input.path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return lathe_error_errno(err, -errno, "%s cannot be read", s->input.path);
+    s->job.priority = s->settings->priority;
+    return lathe_door_submit(s->fleet.door, &s->job, fd, s->input.path, s->job.id, err);
 }
 
 /* The report of a run, with keys of the store for paths. */
@@ -142,20 +165,13 @@ static int submit(struct submit *s, struct lathe_error *err)
 {
     int r = lathe_cli_check_settings(s->settings, err);
     if (r == 0)
-        r = lathe_fleet_open(LATHE_FLEET_ALL, &s->fleet, err);
+        r = lathe_fleet_open(LATHE_FLEET_ALL | LATHE_FLEET_DOOR, &s->fleet, err);
     if (r == 0)
         r = find_source(s, err);
     if (r == 0)
         r = make_job(s, err);
     if (r == 0)
-        r = name_job(s, err);
-    if (r == 0)
-        r = upload(s, err);
-    if (r == 0)
-        r = lathe_flow_submit(&s->fleet.flow, &s->job, err);
-    s->is_accepted = r == 0;
-    if (r < 0 && s->is_uploaded) /* nobody would ever read it */
-        (void)lathe_store_remove(s->fleet.flow.store, s->job.source_key, NULL);
+        r = s->fleet.door ? hand_over(s, err) : accept_job(s, err);
     if (r == 0 && s->settings->wait)
         r = wait_for_end(s, err);
     return r;

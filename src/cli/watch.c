@@ -36,7 +36,7 @@ static void read_plan(struct watch *w, const struct lathe_job_view *view)
     _cleanup_free_ char *key =
         view->replan ? lathe_key_plan_whole(w->job_id) : lathe_key_plan(w->job_id);
     _cleanup_free_ char *path = lathe_format("%s/watched.json", w->fleet->scratch.dir);
-    if (!key || !path)
+    if (w->fleet->door || !key || !path)
         return;
     unlink(path);
     json_t *json = NULL;
@@ -98,7 +98,7 @@ int lathe_watch_job(struct lathe_fleet *fleet, const char *job_id, bool quiet,
     int r = 0;
     for (;;) {
         struct lathe_job_view view = {0};
-        r = lathe_state_get(fleet->flow.state, job_id, &view, err);
+        r = lathe_fleet_get(fleet, job_id, &view, err);
         if (r == 0 && view.status >= LATHE_JOB_COMPLETED) {
             *ret = view;
             break;

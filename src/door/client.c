@@ -183,6 +183,17 @@ int lathe_door_cancel(struct lathe_door_client *client, const char *job_id, stru
     return ask(client, about("cancel", job_id), -1, true, NULL, NULL, err);
 }
 
+int lathe_door_retry(struct lathe_door_client *client, const char *job_id, bool from_start,
+                     struct lathe_error *err)
+{
+    json_t *request = about("retry", job_id);
+    if (request && json_object_set_new(request, "from_start", json_boolean(from_start)) < 0) {
+        json_decref(request);
+        request = NULL;
+    }
+    return ask(client, request, -1, false, NULL, NULL, err); /* a repeat would be refused */
+}
+
 int lathe_door_remove(struct lathe_door_client *client, const char *job_id, struct lathe_error *err)
 {
     return ask(client, about("remove", job_id), -1, true, NULL, NULL, err);

@@ -195,19 +195,13 @@ static int list(struct lathe_flow *flow, json_t **ret, struct lathe_error *err)
 }
 
 static int cancel(struct lathe_flow *flow, const struct lathe_door_peer *peer, const char *id,
-                  json_t **ret, struct lathe_error *err)
+                  struct lathe_error *err)
 {
-    struct lathe_job_view view = {0};
-    enum lathe_verdict verdict = LATHE_GONE;
-    _cleanup_free_ char *reason = lathe_format("cancelled by user %u", (unsigned)peer->uid);
-    int r = lathe_state_get(flow->state, id, &view, err); /* unknown is an error */
-    lathe_job_view_clear(&view);
+    char reason[64];
+    snprintf(reason, sizeof reason, "cancelled by user %u", (unsigned)peer->uid);
+    int r = lathe_flow_cancel(flow, id, reason, err);
     if (r == 0)
-        r = lathe_state_finish(flow->state, id, LATHE_JOB_CANCELLED, reason, &verdict, err);
-    if (r == 0 && verdict == LATHE_DONE)
-        lathe_log_info("job %s: %s", id, reason ? reason : "cancelled");
-    if (r == 0)
-        *ret = json_pack("{s:b}", "ended", verdict != LATHE_DONE);
+        lathe_log_info("job %s: %s", id, reason);
     return r;
 }
 
@@ -259,34 +253,6 @@ static int fetch(struct lathe_flow *flow, struct lathe_cancel *stop, const char 
     return r;
 }
 
-/* The state goes last, so that a removal that was cut off can be asked for again. */
-static int remove_job(struct lathe_flow *flow, const char *id, json_t **ret,
-                      struct lathe_error *err)
-{
-    struct lathe_job_view view = {0};
-    int r = lathe_state_get(flow->state, id, &view, err);
-    enum lathe_job_status found = view.status;
-    lathe_job_view_clear(&view);
-    if (r == 0 && found != LATHE_JOB_COMPLETED && found != LATHE_JOB_FAILED &&
-        found != LATHE_JOB_CANCELLED)
-        r = lathe_error_set(err, -EBUSY, LATHE_FAULT_INPUT, "job %s is %s: cancel it first", id,
-                            lathe_job_status_name(found));
-    _cleanup_free_ char *raw = lathe_format("raw/%s.", id), *chunks = lathe_key_prefix_chunks(id);
-    _cleanup_free_ char *results = lathe_key_prefix_transcoded(id), *record = lathe_key_job(id);
-    if (r == 0 && (!raw || !chunks || !results || !record))
-        r = lathe_error_nomem(err);
-    const char *const prefixes[] = {raw, chunks, results};
-    for (size_t i = 0; r == 0 && i < LATHE_COUNT(prefixes); i++)
-        r = lathe_store_remove_prefix(flow->store, prefixes[i], err);
-    if (r == 0)
-        r = lathe_store_remove(flow->store, record, err);
-    if (r == 0)
-        r = lathe_state_remove(flow->state, id, err);
-    if (r == 0)
-        *ret = json_object();
-    return r;
-}
-
 int lathe_door_answer(struct lathe_flow *flow, struct lathe_cancel *stop,
                       const struct lathe_door_peer *peer, const json_t *request, int passed_fd,
                       json_t **ret, int *ret_fd, struct lathe_error *err)
@@ -307,13 +273,17 @@ int lathe_door_answer(struct lathe_flow *flow, struct lathe_cancel *stop,
     else if (strcmp(what, "status") == 0)
         r = status(flow, id, ret, err);
     else if (strcmp(what, "cancel") == 0)
-        r = cancel(flow, peer, id, ret, err);
+        r = cancel(flow, peer, id, err);
+    else if (strcmp(what, "retry") == 0)
+        r = lathe_flow_retry(flow, id, json_is_true(json_object_get(request, "from_start")), err);
     else if (strcmp(what, "fetch") == 0)
         r = fetch(flow, stop, id, json_string_value(json_object_get(request, "rendition")), ret,
                   ret_fd, err);
     else if (strcmp(what, "remove") == 0)
-        r = remove_job(flow, id, ret, err);
+        r = lathe_flow_forget(flow, id, err);
     else
         r = refuse(err, -EPROTO, "this worker does not understand the request");
+    if (r == 0 && !*ret)
+        *ret = json_object(); /* done, and that is all */
     return r == 0 && !*ret ? lathe_error_nomem(err) : r;
 }
