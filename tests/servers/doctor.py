@@ -270,7 +270,8 @@ def device_forbidden():
     other = pathlib.Path(tempfile.mkdtemp(prefix="lathe-nobody-"))
     try:
         node = dri / "renderD128"
-        node.touch(0o660)
+        node.touch()
+        node.chmod(0o660)
         shutil.chown(node, 0, "video")
         dri.chmod(0o755)
         shutil.chown(other, "nobody")
