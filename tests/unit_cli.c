@@ -19,9 +19,9 @@
 #include "input.h"
 #include "jobs.h"
 #include "lathe/base.h"
+#include "lathe/scratch.h"
 #include "options.h"
 #include "progress.h"
-#include "scratch.h"
 #include "table.h"
 
 static char *folder;

@@ -16,6 +16,7 @@
 #include "lathe/cancel.h"
 #include "lathe/error.h"
 #include "lathe/flow.h"
+#include "lathe/log.h"
 #include "lathe/pool.h"
 
 struct lathe_agent;
@@ -36,6 +37,16 @@ struct lathe_agent_options {
     bool keep_intermediates;
     bool only_host;              /* see flow.h; also: an error of a port ends the run */
     struct lathe_cancel *cancel; /* the user's; obeyed by every step; may be NULL */
+
+    /* A worker of a fleet: waits for servers that are away, answers bells, says that it lives, and
+     * takes no more than it has room for. Its steps are logged. */
+    bool is_daemon;
+    unsigned patience_seconds;  /* for servers when it is opened; 0: for ever */
+    struct lathe_cancel *drain; /* fired: it takes nothing new, and ends when all it has is done */
+    unsigned drain_seconds;     /* … or handed back after so long */
+    uint64_t scratch_quota_bytes; /* 0: by what is free */
+    void (*notice)(void *opaque, enum lathe_log_level level, const char *text); /* any thread */
+    void *notice_opaque;
 };
 
 enum lathe_phase {
@@ -57,6 +68,13 @@ struct lathe_agent_progress {
     double eta_seconds; /* negative = not known yet */
 };
 
+/* --- the memory of slots --- */
+/* Address space for one of `slots` slots (0 counts as 1). */
+uint64_t lathe_slot_memory_share(uint64_t usable_bytes, unsigned slots);
+/* Puts the limit of later slots into the environment, unless the user has chosen it. `slots` 0: as
+ * many as the agent takes. Before threads are started. -EINVAL with fault CONFIG. */
+int lathe_slot_memory_set(unsigned slots, struct lathe_error *err);
+
 /* Least of: processors, and memory at 0.6 GB a slot. At least 1. */
 unsigned lathe_agent_default_slots(void);
 
@@ -68,10 +86,19 @@ void lathe_agent_close(struct lathe_agent *agent); /* NULL is allowed */
 struct lathe_flow *lathe_agent_flow(struct lathe_agent *agent);
 unsigned lathe_agent_slots(const struct lathe_agent *agent);
 
+const char *lathe_agent_name(const struct lathe_agent *agent); /* the owner of its leases */
+
+/* What a daemon can be told while it runs; from any thread. */
+void lathe_agent_set_drain_seconds(struct lathe_agent *agent, unsigned seconds);
+void lathe_agent_set_quota(struct lathe_agent *agent, uint64_t bytes);
+void lathe_agent_probe_again(struct lathe_agent *agent); /* the GPUs */
+/* Whether it takes work; else one line in `why`. */
+bool lathe_agent_is_taking(struct lathe_agent *agent, char *why, size_t size);
+
 /*
- * Works until job `job_id` has ended (NULL: until cancelled). Once per agent. `tick` (may be NULL)
- * is called about ten times a second. 0 when the job is completed (its outputs are published in the
- * store); -ECANCELED; else why it failed.
+ * Works until job `job_id` has ended (NULL: until drained or cancelled). Once per agent. `tick`
+ * (may be NULL) is called about ten times a second. 0 when the job is completed (its outputs are
+ * published in the store), or the drain is over; -ECANCELED; else why it failed.
  */
 int lathe_agent_run(struct lathe_agent *agent, const char *job_id, void (*tick)(void *opaque),
                     void *opaque, struct lathe_error *err);

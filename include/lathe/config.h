@@ -94,6 +94,9 @@ int lathe_config_export(const struct lathe_config *config, struct lathe_error *e
 void lathe_config_blame(const struct lathe_config *config, const char *option,
                         struct lathe_error *err);
 
+/* Whether any source has set this option. */
+bool lathe_config_is_set(const struct lathe_config *config, const char *option);
+
 /* The value of an option as it would be written; malloc'd, or NULL (memory). */
 char *lathe_config_text(const struct lathe_config *config,
                         const struct lathe_config_option *option);

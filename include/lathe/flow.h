@@ -111,6 +111,9 @@ int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t u
 void lathe_leases_remove(struct lathe_leases *leases, const char *job_id, uint32_t unit,
                          uint64_t fence);
 
+/* What is held now: [{"job_id", "unit"}…], or NULL (memory). */
+json_t *lathe_leases_list(struct lathe_leases *leases);
+
 /* The memory of what chunks of recent jobs were encoded with, so that each result is read once. */
 int lathe_samples_create(struct lathe_samples **ret, struct lathe_error *err);
 void lathe_samples_destroy(struct lathe_samples *samples); /* NULL is allowed */
@@ -133,6 +136,14 @@ int lathe_flow_merge(struct lathe_flow *flow, const char *job_id, struct lathe_e
 /* Whatever open jobs (or `job_id`, not NULL) need that no claim of a unit would bring: a split, a
  * merge, whose worker failed or died. */
 int lathe_flow_sweep(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
+/* The state does not know the job: it is made again from its record in the store. *ret_is_open: it
+ * has not ended, and is in the state now, as a job that waits for its split; else the store does
+ * not know it either, or it has ended. */
+int lathe_flow_rebuild(struct lathe_flow *flow, const char *job_id, bool *ret_is_open,
+                       struct lathe_error *err);
+/* All open jobs of the store that the state does not know, with a bell for each. Returns how many.
+ */
+int lathe_flow_rebuild_all(struct lathe_flow *flow, struct lathe_error *err);
 /* After the commit: moves the results to their final names, then removes intermediates. */
 int lathe_flow_publish(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
 /* --- what people do to a job; of the flow only the ports and the scratch folder are used --- */

@@ -114,6 +114,9 @@ char *lathe_key_sound_table(const char *job_id); /* chunks/{job}/audio.bin: besi
 char *lathe_key_chunk(const char *job_id, const char *rendition, uint32_t chunk, uint64_t fence);
 /* transcoded/{job}/{rendition}/chunk_000.{fence}.mp4 */
 char *lathe_key_audio(const char *job_id, uint64_t fence); /* transcoded/{job}/audio.{fence}.mp4 */
+/* transcoded/{job}/unit_00000.{fence}.json: what the state is told about a finished unit */
+char *lathe_key_result(const char *job_id, uint32_t unit, uint64_t fence);
+char *lathe_key_prefix_results(const char *job_id, uint32_t unit); /* of all attempts of a unit */
 char *lathe_key_merged(const char *job_id, const char *rendition, uint64_t fence);
 /* transcoded/{job}/{rendition}/merged.{fence}.mp4 */
 char *lathe_key_output(const char *job_id, const char *rendition);

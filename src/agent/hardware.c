@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "lathe/base.h"
 
@@ -19,12 +20,13 @@ struct lathe_agent_hardware {
     struct lathe_placement *placement;
     const char *slot_path;
     struct lathe_cancel *stop;
+    int again_fd; /* readable: look anew */
     pthread_t thread;
 };
 
-static void *look_after(void *opaque)
+/* Whether there is any device to look after. */
+static bool look(struct lathe_agent_hardware *me)
 {
-    struct lathe_agent_hardware *me = opaque;
     const struct lathe_hardware_options options = {.slot_path = me->slot_path};
     struct lathe_hardware hardware;
     struct lathe_error why = {0};
@@ -33,14 +35,36 @@ static void *look_after(void *opaque)
     bool any = found && hardware.n_devices > 0;
     if (found)
         lathe_hardware_finish(&hardware);
-    while (any && !lathe_cancel_is_triggered(me->stop)) {
-        struct pollfd fd = {.fd = lathe_cancel_fd(me->stop), .events = POLLIN};
-        poll(&fd, 1, TEND_MS);
-        /* Also after the last chunk: the next command is to find out how the device is by then. */
-        if (lathe_placement_tend(me->placement, me->stop))
+    return any;
+}
+
+static void *look_after(void *opaque)
+{
+    struct lathe_agent_hardware *me = opaque;
+    const struct lathe_hardware_options options = {.slot_path = me->slot_path};
+    bool any = look(me);
+    struct pollfd fds[2] = {{.fd = lathe_cancel_fd(me->stop), .events = POLLIN},
+                            {.fd = me->again_fd, .events = POLLIN}};
+    while (!lathe_cancel_is_triggered(me->stop)) {
+        uint64_t asked;
+        poll(fds, 2, any ? TEND_MS : -1);
+        if (read(me->again_fd, &asked, sizeof asked) > 0) {
             (void)lathe_hardware_invalidate(&options, NULL); /* else what is kept ends in a day */
+            any = look(me);
+            continue;
+        }
+        /* Also after the last chunk: the next command is to find out how the device is by then. */
+        if (any && lathe_placement_tend(me->placement, me->stop))
+            (void)lathe_hardware_invalidate(&options, NULL);
     }
     return NULL;
+}
+
+void lathe_agent_hardware_again(struct lathe_agent_hardware *me)
+{
+    uint64_t one = 1;
+    if (me)
+        (void)!write(me->again_fd, &one, sizeof one);
 }
 
 int lathe_agent_hardware_start(struct lathe_placement *placement, const char *slot_path,
@@ -51,11 +75,14 @@ int lathe_agent_hardware_start(struct lathe_placement *placement, const char *sl
         return lathe_error_nomem(err);
     me->placement = placement;
     me->slot_path = slot_path;
-    int r = lathe_cancel_create(&me->stop);
+    me->again_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int r = me->again_fd < 0 ? -errno : lathe_cancel_create(&me->stop);
     if (r == 0)
         r = -pthread_create(&me->thread, NULL, look_after, me);
     if (r < 0) {
         lathe_cancel_destroy(me->stop);
+        if (me->again_fd >= 0)
+            close(me->again_fd);
         free(me);
         return lathe_error_set(err, r, LATHE_FAULT_RESOURCE, "cannot look for GPUs: %s",
                                strerror(-r));
@@ -71,5 +98,6 @@ void lathe_agent_hardware_stop(struct lathe_agent_hardware *me)
     lathe_cancel_trigger(me->stop);
     pthread_join(me->thread, NULL);
     lathe_cancel_destroy(me->stop);
+    close(me->again_fd);
     free(me);
 }

@@ -12,6 +12,8 @@ struct lathe_agent_hardware;
 
 int lathe_agent_hardware_start(struct lathe_placement *placement, const char *slot_path,
                                struct lathe_agent_hardware **ret, struct lathe_error *err);
+/* Forgets what is known about the GPUs and tries them anew. NULL is allowed. */
+void lathe_agent_hardware_again(struct lathe_agent_hardware *hardware);
 void lathe_agent_hardware_stop(struct lathe_agent_hardware *hardware); /* NULL is allowed */
 
 #endif

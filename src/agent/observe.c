@@ -4,14 +4,13 @@
  * scratch folder. What takes a server or a walk is looked up by a thread of its own, so that a
  * scrape never waits.
  */
-#include <ftw.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sys/statvfs.h>
 
 #include "lathe/agent.h"
 #include "lathe/base.h"
 #include "lathe/metrics.h"
+#include "parts.h"
 
 #define LOOK_MS 15000
 #define PAGES_LOOKED_AT 20 /* of open jobs, a thousand each */
@@ -48,36 +47,13 @@ static void count_jobs(const struct lathe_flow *flow)
     lathe_metrics_set(LATHE_METRIC_QUEUE_OLDEST_AGE, NULL, age > 0 ? age : 0);
 }
 
-static _Thread_local uint64_t walked_bytes;
-
-static int add_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)path;
-    (void)ftw;
-    if (type == FTW_F)
-        walked_bytes += (uint64_t)st->st_blocks * 512;
-    return 0;
-}
-
-static void measure_scratch(const char *folder)
-{
-    struct statvfs fs;
-    walked_bytes = 0;
-    if (nftw(folder, add_file, 16, FTW_PHYS) < 0 || statvfs(folder, &fs) < 0)
-        return;
-    lathe_metrics_set(LATHE_METRIC_SCRATCH_USED, NULL, (double)walked_bytes);
-    lathe_metrics_set(LATHE_METRIC_SCRATCH_LIMIT, NULL,
-                      (double)walked_bytes + (double)fs.f_bavail * (double)fs.f_frsize);
-}
-
 static void *look_around(void *opaque)
 {
     struct lathe_observer *me = opaque;
     struct pollfd stop = {.fd = lathe_cancel_fd(me->stop), .events = POLLIN};
     do {
-        const struct lathe_flow *flow = lathe_agent_flow(me->agent);
-        count_jobs(flow);
-        measure_scratch(flow->scratch_dir);
+        count_jobs(lathe_agent_flow(me->agent));
+        lathe_room_measure(me->agent);
     } while (poll(&stop, 1, LOOK_MS) == 0);
     return NULL;
 }

@@ -356,6 +356,12 @@ int lathe_config_export(const struct lathe_config *config, struct lathe_error *e
     return 0;
 }
 
+bool lathe_config_is_set(const struct lathe_config *config, const char *option)
+{
+    const struct lathe_config_option *found = lathe_config_find(option);
+    return found && config->origins[found - lathe_config_options];
+}
+
 void lathe_config_blame(const struct lathe_config *config, const char *option,
                         struct lathe_error *err)
 {

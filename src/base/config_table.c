@@ -234,6 +234,7 @@ const struct lathe_config_option lathe_config_options[] = {
      .offset = AT(log_format),
      .standard = "text",
      .allowed = "text|json",
+     .reloads = true,
      .exported = true,
      .help = "lines for people, or an object each; text goes to the journal with fields where "
              "standard error is the journal's"},

@@ -7,7 +7,7 @@
 
 #include "lathe/cancel.h"
 #include "lathe/error.h"
-#include "scratch.h"
+#include "lathe/scratch.h"
 
 struct lathe_delivery {
     char *from; /* a file; with `bring`, whatever that knows it by */

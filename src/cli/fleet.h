@@ -10,7 +10,7 @@
 #include "lathe/door.h"
 #include "lathe/flow.h"
 #include "options.h"
-#include "scratch.h"
+#include "lathe/scratch.h"
 
 enum lathe_fleet_ports {
     LATHE_FLEET_STATE = 1 << 0,

@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include "commands.h"
+#include "lathe/agent.h"
 #include "lathe/base.h"
 #include "lathe/config.h"
 #include "lathe/log.h"
-#include "slot_memory.h"
 
 static void on_signal(int signal)
 {

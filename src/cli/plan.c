@@ -13,9 +13,9 @@
 #include "lathe/agent.h"
 #include "lathe/base.h"
 #include "lathe/plan.h"
+#include "lathe/scratch.h"
 #include "place.h"
 #include "report.h"
-#include "scratch.h"
 #include "table.h"
 
 #define CHUNKS_SHOWN 20

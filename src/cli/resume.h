@@ -6,7 +6,7 @@
 #define LATHE_CLI_RESUME_H
 
 #include "lathe/agent.h"
-#include "scratch.h"
+#include "lathe/scratch.h"
 
 /* Submits the job; finished units of an earlier run in a work folder are taken over. */
 int lathe_cli_begin(struct lathe_agent *agent, const struct lathe_scratch *scratch,

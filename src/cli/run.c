@@ -13,10 +13,10 @@
 #include "lathe/agent.h"
 #include "lathe/base.h"
 #include "lathe/log.h"
+#include "lathe/scratch.h"
 #include "progress.h"
 #include "report.h"
 #include "resume.h"
-#include "scratch.h"
 
 struct run {
     const struct lathe_settings *settings;

@@ -107,6 +107,9 @@ int lathe_flow_put(struct lathe_flow *flow, const char *key, const char *path, c
                    uint64_t frames, bool keep, struct lathe_error *err);
 int lathe_flow_put_json(struct lathe_flow *flow, const char *key, const json_t *json,
                         struct lathe_error *err);
+/* -ENOENT; -EBADMSG when it is not JSON. */
+int lathe_flow_get_json(struct lathe_flow *flow, const char *key, json_t **ret,
+                        struct lathe_error *err);
 /* Size of what a slot wrote must be what it said. */
 int lathe_flow_check_file(const char *path, uint64_t bytes, struct lathe_error *err);
 
@@ -175,6 +178,26 @@ int lathe_flow_check_seams(const struct lathe_plan *plan, const struct lathe_chu
 /* `chunks` has plan->n_chunks bodies, `merges` and `keys` one a rendition; `audio` may be NULL. */
 int lathe_flow_summary(const struct lathe_plan *plan, json_t *const *chunks, const json_t *audio,
                        json_t *const *merges, char *const *keys, json_t **ret);
+
+/* --- found.c: results of units, kept in the store too --- */
+int lathe_flow_keep_result(struct lathe_flow *flow, const struct lathe_flow_job *fj,
+                           const struct lathe_claim *claim, json_t *result,
+                           struct lathe_error *err);
+/* *ret stays NULL when there is none that can be used. */
+int lathe_flow_find_result(struct lathe_flow *flow, const struct lathe_flow_job *fj,
+                           const struct lathe_claim *claim, json_t **ret, struct lathe_error *err);
+
+/* --- rebuild.c --- */
+/* A job turned out to be gone. When the state has lost it, it is made again, with a bell;
+ * *ret_is_open: it was, and goes on. */
+int lathe_flow_revive(struct lathe_flow *flow, const char *job_id, bool *ret_is_open,
+                      struct lathe_error *err);
+
+/* --- publish.c --- */
+/* Moves the outputs that `result` names to their final names; those that have them are passed over.
+ */
+int lathe_flow_publish_outputs(struct lathe_flow *flow, const char *job_id, const json_t *result,
+                               struct lathe_error *err);
 
 /* --- submit.c --- */
 /* The bell of a job: somebody is to look at its split. */

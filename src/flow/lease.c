@@ -159,3 +159,17 @@ void lathe_leases_remove(struct lathe_leases *leases, const char *job_id, uint32
     forget(leases, job_id, unit, fence);
     pthread_mutex_unlock(&leases->lock);
 }
+
+json_t *lathe_leases_list(struct lathe_leases *leases)
+{
+    json_t *list = json_array();
+    pthread_mutex_lock(&leases->lock);
+    for (size_t i = 0; list && i < leases->count; i++)
+        if (json_array_append_new(list, json_pack("{s:s, s:I}", "job_id", leases->list[i].job_id,
+                                                  "unit", (json_int_t)leases->list[i].unit)) < 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    pthread_mutex_unlock(&leases->lock);
+    return list;
+}

@@ -277,7 +277,8 @@ static int commit(struct merge *m, const struct lathe_flow_work *work, struct la
         for (int i = 0; i < m->fj.plan.n_renditions; i++)
             if (m->keys[i])
                 (void)lathe_store_remove(flow->store, m->keys[i], NULL); /* swept later */
-        return 0;
+        bool is_open;
+        return r == 0 && verdict == LATHE_GONE ? lathe_flow_revive(flow, job_id, &is_open, err) : 0;
     }
     if (r == 0)
         r = lathe_flow_publish(flow, job_id, err);

@@ -106,6 +106,30 @@ int lathe_flow_put_json(struct lathe_flow *flow, const char *key, const json_t *
     return r;
 }
 
+#define JSON_MAX_BYTES (16u << 20)
+
+int lathe_flow_get_json(struct lathe_flow *flow, const char *key, json_t **ret,
+                        struct lathe_error *err)
+{
+    char id[37];
+    int r = lathe_uuid7(id);
+    _cleanup_free_ char *path = r < 0 ? NULL : lathe_format("%s/get-%s", flow->scratch_dir, id);
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0;
+    if (!path)
+        return lathe_error_nomem(err);
+    r = lathe_store_get(flow->store, key, path, flow->cancel, err);
+    if (r == 0)
+        r = lathe_read_file(path, JSON_MAX_BYTES, &text, &size, err);
+    unlink(path);
+    if (r < 0)
+        return r;
+    *ret = json_loadb(text, size, 0, NULL);
+    return *ret ? 0
+                : lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL,
+                                  "%s in the store is not JSON", key);
+}
+
 int lathe_flow_check_file(const char *path, uint64_t bytes, struct lathe_error *err)
 {
     struct stat st;

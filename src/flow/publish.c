@@ -114,6 +114,19 @@ static int remove_intermediates(struct lathe_flow *flow, const char *job_id,
     return r;
 }
 
+int lathe_flow_publish_outputs(struct lathe_flow *flow, const char *job_id, const json_t *result,
+                               struct lathe_error *err)
+{
+    int r = 0;
+    size_t i;
+    json_t *output;
+    json_array_foreach (json_object_get(result, "outputs"), i, output) {
+        if (r == 0)
+            r = publish_output(flow, job_id, output, err);
+    }
+    return r;
+}
+
 int lathe_flow_publish(struct lathe_flow *flow, const char *job_id, struct lathe_error *err)
 {
     struct lathe_job_view view = {0};
@@ -123,18 +136,14 @@ int lathe_flow_publish(struct lathe_flow *flow, const char *job_id, struct lathe
     json_t *result = NULL;
     if (view.status == LATHE_JOB_COMPLETED && view.result)
         result = json_loads(view.result, 0, NULL);
-    if (!result)
-        r = lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "job %s has no result", job_id);
-    size_t i;
-    json_t *output;
-    json_array_foreach (json_object_get(result, "outputs"), i, output) {
-        if (r == 0)
-            r = publish_output(flow, job_id, output, err);
-    }
-    json_decref(result);
     lathe_job_view_clear(&view);
+    if (!result)
+        return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "job %s has no result", job_id);
+    /* The record first: from here on the store knows what was committed, without the state. */
+    r = lathe_flow_record_end(flow, job_id, err);
     if (r == 0)
-        r = lathe_flow_record_end(flow, job_id, err);
+        r = lathe_flow_publish_outputs(flow, job_id, result, err);
+    json_decref(result);
     if (r == 0 && !flow->keep_intermediates)
         r = remove_intermediates(flow, job_id, err);
     return r;

@@ -43,14 +43,20 @@ int lathe_flow_sweep(struct lathe_flow *flow, const char *job_id, struct lathe_e
     char **ids = NULL;
     size_t count = 0;
     int r = lathe_state_list_open(flow->state, &ids, &count, err);
-    int worked = 0;
+    int worked = 0, failed = 0;
     for (size_t i = 0; i < count; i++) {
-        if (r >= 0)
-            r = sweep_job(flow, ids[i], err);
+        /* One job's trouble is not the others'. */
+        struct lathe_error why = {0};
+        r = failed == -ECANCELED ? 0 : sweep_job(flow, ids[i], &why);
         if (r > 0)
             worked = 1;
+        if (r < 0) {
+            failed = r;
+            if (err)
+                *err = why;
+        }
         free(ids[i]);
     }
     free(ids);
-    return r < 0 ? r : worked;
+    return failed < 0 ? failed : r < 0 ? r : worked;
 }

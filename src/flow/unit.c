@@ -35,6 +35,17 @@ void lathe_flow_remove_objects(struct lathe_flow *flow, const json_t *result)
         (void)lathe_store_remove(flow->store, json_string_value(key), NULL); /* swept later */
 }
 
+/* What was just stored serves the job's next life, or nobody. */
+static int drop_or_revive(struct lathe_flow *flow, const struct lathe_claim *claim,
+                          const json_t *result, struct lathe_error *err)
+{
+    bool is_open = false;
+    int r = lathe_flow_revive(flow, claim->job_id, &is_open, err);
+    if (r == 0 && !is_open)
+        lathe_flow_remove_objects(flow, result);
+    return r;
+}
+
 static int complete(struct lathe_flow *flow, const struct lathe_claim *claim,
                     const struct lathe_flow_work *what, json_t *result, struct lathe_error *err)
 {
@@ -46,13 +57,26 @@ static int complete(struct lathe_flow *flow, const struct lathe_claim *claim,
     enum lathe_verdict verdict = LATHE_DONE;
     int r = lathe_state_complete(flow->state, claim->job_id, claim->unit, claim->fence, text,
                                  &verdict, err);
-    if (r == -ESTALE || (r == 0 && verdict != LATHE_DONE)) {
-        lathe_flow_remove_objects(flow, result);
+    if (r == -ESTALE) /* the job's next life may use what is stored; it removes all at its end */
         return 0;
-    }
-    if (r == 0)
+    if (r == 0 && verdict == LATHE_GONE)
+        return drop_or_revive(flow, claim, result, err);
+    if (r == 0 && verdict == LATHE_DUPLICATE)
+        lathe_flow_remove_objects(flow, result);
+    else if (r == 0)
         lathe_flow_done(flow, what, result);
     return r;
+}
+
+/* What an earlier life of the job has made, or new. */
+static int make_result(struct lathe_flow *flow, struct lathe_flow_job *fj,
+                       const struct lathe_claim *claim, json_t **ret, struct lathe_error *err)
+{
+    int r = lathe_flow_find_result(flow, fj, claim, ret, err);
+    if (r < 0 || *ret)
+        return r;
+    r = work(flow, fj, claim, ret, err);
+    return r < 0 ? r : lathe_flow_keep_result(flow, fj, claim, *ret, err);
 }
 
 static int run_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
@@ -63,10 +87,11 @@ static int run_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
     json_t *result = NULL;
     int r = lathe_flow_job_load(flow, claim->job_id, claim->fence, true, &fj, &why);
     if (r == 0) {
-        r = work(flow, &fj, claim, &result, &why);
+        r = make_result(flow, &fj, claim, &result, &why);
         lathe_flow_job_finish(&fj);
     }
     if (r < 0) {
+        json_decref(result);
         lathe_leases_remove(flow->leases, claim->job_id, claim->unit, claim->fence);
         r = lathe_flow_attempt_failed(flow, what, claim->fence, &why, err);
         return r < 0 ? r : LATHE_FLOW_OPEN;

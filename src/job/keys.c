@@ -52,6 +52,16 @@ char *lathe_key_audio(const char *job_id, uint64_t fence)
     return lathe_format("transcoded/%s/audio.%" PRIu64 ".mp4", job_id, fence);
 }
 
+char *lathe_key_prefix_results(const char *job_id, uint32_t unit)
+{
+    return lathe_format("transcoded/%s/unit_%05" PRIu32 ".", job_id, unit);
+}
+
+char *lathe_key_result(const char *job_id, uint32_t unit, uint64_t fence)
+{
+    return lathe_format("transcoded/%s/unit_%05" PRIu32 ".%" PRIu64 ".json", job_id, unit, fence);
+}
+
 char *lathe_key_merged(const char *job_id, const char *rendition, uint64_t fence)
 {
     return lathe_format("transcoded/%s/%s/merged.%" PRIu64 ".mp4", job_id, rendition, fence);

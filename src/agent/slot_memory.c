@@ -6,8 +6,6 @@
  * The limit is generous, since it counts what is only reserved: an honest slot is not to meet it.
  * It travels in the environment, like all that a slot is told before its first order.
  */
-#include "slot_memory.h"
-
 #include <errno.h>
 #include <string.h>
 

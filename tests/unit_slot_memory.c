@@ -10,8 +10,8 @@
 #include <cmocka.h>
 #include <errno.h>
 
+#include "lathe/agent.h"
 #include "lathe/base.h"
-#include "slot_memory.h"
 
 static void slot_memory_is_limited(void **state)
 {

@@ -4,7 +4,7 @@
  * it; making, locking and sweeping happen under one lock above them all, so that a folder between
  * its making and its locking is never taken for dead.
  */
-#include "scratch.h"
+#include "lathe/scratch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -68,13 +68,13 @@ static void remove_parts(const char *dir)
 
 /* Called with the lock of `base` held. A folder that cannot be removed is left for the next time.
  */
-static void sweep(const char *base)
+static void sweep(const char *base, const char *prefix)
 {
     DIR *dir = opendir(base);
     if (!dir)
         return;
     for (struct dirent *entry; (entry = readdir(dir));) {
-        if (strncmp(entry->d_name, "run-", 4) != 0)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
             continue;
         _cleanup_free_ char *path = lathe_format("%s/%s", base, entry->d_name);
         _cleanup_close_ int lock_fd = -1;
@@ -86,41 +86,33 @@ static void sweep(const char *base)
     closedir(dir);
 }
 
-/* Anybody may make folders in /var/tmp, so ours is used only when it is ours alone. */
-static int open_base(char **ret, struct lathe_error *err)
+static int cannot_use(const char *base, int code, struct lathe_error *err)
 {
-    const char *root = getenv("LATHE_SCRATCH");
-    if (!root || !*root)
-        root = getenv("TMPDIR");
-    if (!root || !*root)
-        root = "/var/tmp";
-    _cleanup_free_ char *base = lathe_format("%s/lathe-%u", root, (unsigned)geteuid());
-    if (!base)
-        return lathe_error_nomem(err);
-    struct stat st;
-    if ((mkdir(base, 0700) < 0 && errno != EEXIST) || lstat(base, &st) < 0) {
-        int r = -errno;
-        lathe_error_set(err, r, LATHE_FAULT_CONFIG, "the scratch folder %s cannot be made: %s",
-                        base, strerror(-r));
-        lathe_error_hint(err, "let LATHE_SCRATCH name a folder with room for the result");
-        return r;
-    }
-    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022)) {
-        lathe_error_set(err, -EPERM, LATHE_FAULT_CONFIG,
-                        "the scratch folder %s belongs to somebody else or is open to others",
-                        base);
-        lathe_error_hint(err, "remove it, or let LATHE_SCRATCH name another place");
-        return -EPERM;
-    }
-    *ret = base;
-    base = NULL;
-    return 0;
+    lathe_error_set(err, code, LATHE_FAULT_CONFIG, "the scratch folder %s cannot be used: %s", base,
+                    strerror(-code));
+    lathe_error_hint(err, "let LATHE_SCRATCH name a folder with room for the result");
+    return code;
 }
 
-static int open_own(struct lathe_scratch *scratch, struct lathe_error *err)
+/* Anybody may make folders in /var/tmp, so ours is used only when it is ours alone. */
+static int check_base(const char *base, struct lathe_error *err)
 {
-    _cleanup_free_ char *base = NULL;
-    int r = open_base(&base, err);
+    struct stat st;
+    if (lstat(base, &st) < 0)
+        return cannot_use(base, -errno, err);
+    if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022))
+        return 0;
+    lathe_error_set(err, -EPERM, LATHE_FAULT_CONFIG,
+                    "the scratch folder %s belongs to somebody else or is open to others", base);
+    lathe_error_hint(err, "remove it, or let LATHE_SCRATCH name another place");
+    return -EPERM;
+}
+
+/* A new folder in `base`, which is ours, called `prefix`XXXXXX. */
+static int open_in(const char *base, const char *prefix, struct lathe_scratch *scratch,
+                   struct lathe_error *err)
+{
+    int r = check_base(base, err);
     if (r < 0)
         return r;
     _cleanup_close_ int base_lock = -1;
@@ -128,8 +120,8 @@ static int open_own(struct lathe_scratch *scratch, struct lathe_error *err)
     if (r < 0)
         return lathe_error_set(err, r, LATHE_FAULT_RESOURCE, "%s cannot be locked: %s", base,
                                strerror(-r));
-    sweep(base);
-    scratch->dir = lathe_format("%s/run-XXXXXX", base);
+    sweep(base, prefix);
+    scratch->dir = lathe_format("%s/%sXXXXXX", base, prefix);
     if (!scratch->dir)
         return lathe_error_nomem(err);
     if (!mkdtemp(scratch->dir)) {
@@ -143,6 +135,21 @@ static int open_own(struct lathe_scratch *scratch, struct lathe_error *err)
         return lathe_error_set(err, r, LATHE_FAULT_RESOURCE, "no scratch folder in %s: %s", base,
                                strerror(-r));
     return 0;
+}
+
+static int open_own(struct lathe_scratch *scratch, struct lathe_error *err)
+{
+    const char *root = getenv("LATHE_SCRATCH");
+    if (!root || !*root)
+        root = getenv("TMPDIR");
+    if (!root || !*root)
+        root = "/var/tmp";
+    _cleanup_free_ char *base = lathe_format("%s/lathe-%u", root, (unsigned)geteuid());
+    if (!base)
+        return lathe_error_nomem(err);
+    if (mkdir(base, 0700) < 0 && errno != EEXIST)
+        return cannot_use(base, -errno, err);
+    return open_in(base, "run-", scratch, err);
 }
 
 /* A folder with anything in it, but without our lock file, is somebody's and not touched. */
@@ -195,18 +202,35 @@ static int open_work(const char *work, struct lathe_scratch *scratch, struct lat
     return 0;
 }
 
+/* `r`: how it went to open `scratch`. */
+static int hand_over(int r, struct lathe_scratch *scratch, struct lathe_scratch *ret)
+{
+    if (r == 0) {
+        *ret = *scratch;
+        return 0;
+    }
+    if (scratch->lock_fd >= 0)
+        close(scratch->lock_fd);
+    free(scratch->dir);
+    return r;
+}
+
 int lathe_scratch_open(const char *work, struct lathe_scratch *ret, struct lathe_error *err)
 {
     struct lathe_scratch scratch = {.lock_fd = -1};
     int r = work ? open_work(work, &scratch, err) : open_own(&scratch, err);
-    if (r < 0) {
-        if (scratch.lock_fd >= 0)
-            close(scratch.lock_fd);
-        free(scratch.dir);
-        return r;
-    }
-    *ret = scratch;
-    return 0;
+    return hand_over(r, &scratch, ret);
+}
+
+int lathe_scratch_open_worker(const char *base, struct lathe_scratch *ret, struct lathe_error *err)
+{
+    struct lathe_scratch scratch = {.lock_fd = -1};
+    int r = lathe_mkdir_p(base, err);
+    if (r < 0 && err)
+        err->fault = LATHE_FAULT_CONFIG;
+    if (r == 0)
+        r = open_in(base, "worker-", &scratch, err);
+    return hand_over(r, &scratch, ret);
 }
 
 void lathe_scratch_close(struct lathe_scratch *scratch)

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent as its files share it. Threads: those of slots (slots.c), one that renews leases, one
+ * that looks after GPUs; a daemon has one more that answers bells (bells.c) and one for what is due
+ * from time to time (upkeep.c).
+ */
+#ifndef LATHE_AGENT_PARTS_H
+#define LATHE_AGENT_PARTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "hardware.h"
+#include "lathe/agent.h"
+#include "lathe/base.h"
+#include "lathe/port.h"
+#include "tracker.h"
+
+#define WANTED_MAX 64 /* jobs whose state is lost, noted to be rebuilt */
+
+/* One server that may be away, and since when. */
+struct lathe_outage {
+    struct lathe_agent *agent;
+    const char *name; /* "queue" */
+    pthread_mutex_t lock;
+    int64_t since_us, said_us; /* 0 = it answers */
+};
+
+struct lathe_agent {
+    struct lathe_flow flow;
+    struct lathe_agent_options options; /* texts in it belong to the caller */
+    struct lathe_tracker *tracker;
+    struct lathe_agent_hardware *hardware; /* NULL: no GPUs are used */
+    struct lathe_cancel *stop;             /* what running slots obey */
+    char *scratch_dir;
+    char owner[128];
+    unsigned slots;
+    char job_id[LATHE_ID_MAX + 1]; /* "" = any job */
+    int wake_fd;
+
+    /* of a daemon */
+    struct lathe_outage outages[3]; /* queue, state, store */
+    pthread_t bells, upkeep;
+    bool has_bells, has_upkeep;
+    atomic_int_least64_t drain_us;       /* how long a drain may take */
+    atomic_int_least64_t next_sweep_us;  /* monotonic */
+    atomic_bool is_sweeper;              /* the one of the fleet that looks after lost steps */
+    atomic_bool is_paused;               /* the fleet asked this host to take nothing */
+    atomic_uint_least64_t quota_bytes;   /* 0 = by free space */
+    atomic_uint_least64_t scratch_bytes; /* as last measured */
+    atomic_bool has_room;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint64_t generation; /* counts finished work, so that a sleeper misses none */
+    bool ended, is_draining;
+    unsigned n_alive;         /* threads of slots */
+    struct lathe_error error; /* a port failed */
+    char wanted[WANTED_MAX][LATHE_ID_MAX + 1];
+    unsigned n_wanted;
+};
+
+/* --- agent.c --- */
+/* Something happened that a sleeping slot may want to know. */
+void lathe_agent_announce(struct lathe_agent *agent);
+/* Ends the run for all threads; `error` NULL: in peace. */
+void lathe_agent_end(struct lathe_agent *agent, const struct lathe_error *error);
+/* Tells whoever runs the daemon; a line. */
+void lathe_agent_notice(struct lathe_agent *agent, enum lathe_log_level level, const char *format,
+                        ...) __attribute__((format(printf, 3, 4)));
+
+/* --- outage.c --- */
+int lathe_outages_init(struct lathe_agent *agent, struct lathe_error *err);
+void lathe_outages_clear(struct lathe_agent *agent);
+/* A port cannot be opened for the reason given: waits, and says whether to try again. */
+bool lathe_outage_wait_at_start(struct lathe_agent *agent, unsigned port, unsigned *tries,
+                                const struct lathe_error *why);
+/* Sets the patience of the ports that are open. */
+void lathe_outages_be_patient(struct lathe_agent *agent);
+
+/* --- step.c --- */
+/* One piece of work: 1 when something was done, 0 when there is nothing to do now. */
+int lathe_agent_step(struct lathe_agent *agent, struct lathe_error *err);
+
+/* --- bells.c --- */
+int lathe_bells_start(struct lathe_agent *agent, struct lathe_error *err);
+void lathe_bells_stop(struct lathe_agent *agent);
+/* "job_id" and (when not NULL) "unit" of a bell; false for one that nobody could ever serve. */
+bool lathe_bell_read(const struct lathe_message *message, char job_id[LATHE_ID_MAX + 1],
+                     uint32_t *ret_unit);
+
+/* --- upkeep.c --- */
+int lathe_upkeep_start(struct lathe_agent *agent, struct lathe_error *err);
+void lathe_upkeep_stop(struct lathe_agent *agent);
+
+/* --- room.c --- */
+/* Measures the scratch folder and decides whether more work fits. */
+void lathe_room_measure(struct lathe_agent *agent);
+
+#endif
