@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <openssl/sha.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -25,8 +26,17 @@
 #define CHUNK_FRAMES 25
 
 extern char **environ;
-static const char fake_sha256[] =
-    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/* In hexadecimal; a static buffer. */
+static const char *sha256_of(const char *text, size_t size)
+{
+    static char hex[65];
+    unsigned char digest[32];
+    SHA256((const unsigned char *)text, size, digest);
+    for (int i = 0; i < 32; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    return hex;
+}
 
 static void must(bool ok)
 {
@@ -140,6 +150,18 @@ static const char *fault_for(const struct lathe_order *order)
             return found;
     }
     return "";
+}
+
+/* "slow500" takes so many milliseconds, with progress. */
+static void be_slow(const char *fault)
+{
+    int ms = 0;
+    if (sscanf(fault, "slow%d", &ms) != 1)
+        return;
+    for (uint64_t frames = 1; ms > 0; ms -= 50) {
+        send_progress(frames++);
+        sleep_ms(50);
+    }
 }
 
 /* Faults after which no report follows, or not only one. */
@@ -277,7 +299,7 @@ static void cut_file(const struct lathe_order *order, const struct lathe_plan *p
     struct lathe_progress progress = {
         .has_file = true,
         .file = {.kind = kind, .index = index, .is_cut = is_cut, .bytes = strlen(text)}};
-    memcpy(progress.file.sha256, fake_sha256, sizeof fake_sha256);
+    strcpy(progress.file.sha256, sha256_of(text, strlen(text)));
     json_t *json = NULL;
     must(lathe_progress_to_json(&progress, &json) == 0);
     send_json(json);
@@ -367,8 +389,9 @@ static json_t *chunk(const struct lathe_order *order, const char *fault)
             text[0] = '!';
         write_file(order->out_paths[i], text);
         size_t bytes = strlen(text) + (strcmp(fault, "short") == 0);
-        json_array_append_new(list, json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes,
-                                              "sha256", fake_sha256, "rate", rate_sample()));
+        json_array_append_new(list,
+                              json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes, "sha256",
+                                        sha256_of(text, strlen(text)), "rate", rate_sample()));
     }
     snprintf(head, sizeof head, strcmp(fault, "seam") == 0 ? "other %u" : "picture %u",
              order->index);
@@ -386,8 +409,8 @@ static json_t *audio(const struct lathe_order *order)
 {
     check_packets(order, "[packets of audio 0]");
     write_file(order->out_paths[0], "[audio]");
-    return json_pack("{s:[], s:i, s:s, s:[]}", "tracks", "bytes", 7, "sha256", fake_sha256,
-                     "warnings");
+    return json_pack("{s:[], s:i, s:s, s:[]}", "tracks", "bytes", 7, "sha256",
+                     sha256_of("[audio]", 7), "warnings");
 }
 
 /* NULL after a failure was sent. */
@@ -418,8 +441,13 @@ static json_t *merge(const struct lathe_order *order, const char *fault)
         frames += i < order->n_inputs ? order->inputs[i].frames : 0;
     }
     must(fclose(out) != EOF);
+    char *whole = NULL;
+    size_t whole_size = 0;
+    must(lathe_read_file(order->out_paths[0], 1 << 20, &whole, &whole_size, NULL) == 0);
+    const char *sha256 = sha256_of(whole, whole_size);
+    free(whole);
     return json_pack("{s:I, s:i, s:I, s:s, s:[]}", "frames", (json_int_t)frames, "duration_us",
-                     4000000, "bytes", bytes, "sha256", fake_sha256, "warnings");
+                     4000000, "bytes", bytes, "sha256", sha256, "warnings");
 }
 
 /* What the parent let through: names of the environment, number of open descriptors. */
@@ -497,6 +525,7 @@ static void serve(const struct lathe_order *order)
             pause();
     send_progress(1);
     misbehave(fault);
+    be_slow(fault);
     if (strcmp(fault, "slow") == 0)
         for (uint64_t i = 2; i < 8; i++) {
             sleep_ms(200);

@@ -111,6 +111,7 @@ static void test_what_waiting_does_not_cure_is_told_at_once(void **state)
     } cases[] = {{-ENOENT, LATHE_FAULT_INPUT},
                  {-EACCES, LATHE_FAULT_CONFIG},
                  {-ENOSPC, LATHE_FAULT_RESOURCE},
+                 {-EBADMSG, LATHE_FAULT_SERVER}, /* damaged is not away */
                  {-ESTALE, LATHE_FAULT_INTERNAL}};
     for (size_t i = 0; i < LATHE_COUNT(cases); i++) {
         struct seen seen = {0};

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lathe/fail.h"
 #include "parts.h"
 
 #define TAKE_MS 500
@@ -131,6 +132,8 @@ static int answer(struct bells *bells, const struct lathe_message *message, stru
     bool is_new = message->deliveries <= 1;
     if (!is_new && bells->n_waiting)
         bells->n_waiting--;
+    if (!delay_ms)
+        lathe_fail_point("answered");
     if (!delay_ms)
         return lathe_queue_done(agent->flow.queue, message, err);
     bells->n_waiting++;

@@ -14,7 +14,8 @@
 
 bool lathe_patience_is_for(const struct lathe_error *why)
 {
-    return why->fault == LATHE_FAULT_SERVER && why->retriable;
+    /* A replica that takes no writes may be a primary soon. */
+    return why->fault == LATHE_FAULT_SERVER && (why->code == -EAGAIN || why->code == -EROFS);
 }
 
 void lathe_backoff(unsigned attempt, struct lathe_cancel *cancel)

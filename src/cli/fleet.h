@@ -9,8 +9,8 @@
 
 #include "lathe/door.h"
 #include "lathe/flow.h"
-#include "options.h"
 #include "lathe/scratch.h"
+#include "options.h"
 
 enum lathe_fleet_ports {
     LATHE_FLEET_STATE = 1 << 0,

@@ -76,10 +76,14 @@ int lathe_flow_chunk(struct lathe_flow *flow, struct lathe_flow_job *fj,
     lathe_order_init(&order);
     json_t *body = NULL;
     int r = make_order(flow, fj, claim, &order, err);
-    if (r == 0)
+    if (r == 0) {
+        lathe_fail_point("fetched");
         r = lathe_flow_run_placed(flow, fj, claim, &order, &body, err);
-    if (r == 0)
+    }
+    if (r == 0) {
+        lathe_fail_point("encoded");
         r = store_chunk(flow, fj, claim, &order, body, err);
+    }
     for (int i = 0; i < LATHE_RENDITIONS_MAX; i++)
         if (order.out_paths[i])
             unlink(order.out_paths[i]);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lathe/port.h"
+
 void lathe_flow_job_finish(struct lathe_flow_job *fj)
 {
     lathe_job_finish(&fj->job);
@@ -112,7 +114,7 @@ static bool is_of_host(const struct lathe_flow *flow, const struct lathe_error *
     if (flow->only_host)
         return false;
     return why->code == -ENOSPC || why->code == -EDQUOT ||
-           (why->by_port && (why->fault == LATHE_FAULT_CONFIG || why->fault == LATHE_FAULT_SERVER));
+           (why->by_port && (why->fault == LATHE_FAULT_CONFIG || lathe_patience_is_for(why)));
 }
 
 static void dead_letter(struct lathe_flow *flow, const char *job_id, uint32_t unit,

@@ -7,6 +7,7 @@
 #define LATHE_FLOW_INTERNAL_H
 
 #include "lathe/base.h"
+#include "lathe/fail.h"
 #include "lathe/flow.h"
 
 /* --- flow.c: a job loaded for work --- */

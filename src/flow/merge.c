@@ -272,6 +272,7 @@ static int commit(struct merge *m, const struct lathe_flow_work *work, struct la
     struct lathe_flow *flow = m->flow;
     const char *job_id = m->fj.job.id;
     enum lathe_verdict verdict = LATHE_DONE;
+    lathe_fail_point("merged");
     int r = lathe_state_merge_commit(flow->state, job_id, m->fence, summary, &verdict, err);
     if (r == -ESTALE || (r == 0 && verdict != LATHE_DONE)) {
         for (int i = 0; i < m->fj.plan.n_renditions; i++)
@@ -280,6 +281,7 @@ static int commit(struct merge *m, const struct lathe_flow_work *work, struct la
         bool is_open;
         return r == 0 && verdict == LATHE_GONE ? lathe_flow_revive(flow, job_id, &is_open, err) : 0;
     }
+    lathe_fail_point("committed");
     if (r == 0)
         r = lathe_flow_publish(flow, job_id, err);
     if (r == 0) {

@@ -141,8 +141,10 @@ int lathe_flow_publish(struct lathe_flow *flow, const char *job_id, struct lathe
         return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "job %s has no result", job_id);
     /* The record first: from here on the store knows what was committed, without the state. */
     r = lathe_flow_record_end(flow, job_id, err);
+    lathe_fail_point("recorded");
     if (r == 0)
         r = lathe_flow_publish_outputs(flow, job_id, result, err);
+    lathe_fail_point("published");
     json_decref(result);
     if (r == 0 && !flow->keep_intermediates)
         r = remove_intermediates(flow, job_id, err);

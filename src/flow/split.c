@@ -220,8 +220,10 @@ static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
         units[i].needs_object = is_cut && lathe_flow_needs_object(&fj.plan, &units[i]);
     if (r == 0 && flow->sink.planned)
         flow->sink.planned(flow->sink.opaque, job_id, &fj.plan);
+    lathe_fail_point("planned");
     if (r == 0)
         r = lathe_state_set_units(flow->state, job_id, fence, units, count, &verdict, err);
+    lathe_fail_point("announced");
     if (r == 0 && verdict == LATHE_GRANTED)
         r = ring_bells(flow, &fj.job, units, count, err);
     if (r == 0 && is_cut && verdict != LATHE_GONE)

@@ -76,7 +76,11 @@ static int make_result(struct lathe_flow *flow, struct lathe_flow_job *fj,
     if (r < 0 || *ret)
         return r;
     r = work(flow, fj, claim, ret, err);
-    return r < 0 ? r : lathe_flow_keep_result(flow, fj, claim, *ret, err);
+    if (r < 0)
+        return r;
+    if (claim->what.kind == LATHE_UNIT_CHUNK)
+        lathe_fail_point("stored");
+    return lathe_flow_keep_result(flow, fj, claim, *ret, err);
 }
 
 static int run_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
@@ -96,7 +100,11 @@ static int run_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
         r = lathe_flow_attempt_failed(flow, what, claim->fence, &why, err);
         return r < 0 ? r : LATHE_FLOW_OPEN;
     }
+    if (claim->what.kind == LATHE_UNIT_CHUNK)
+        lathe_fail_point("kept");
     r = complete(flow, claim, what, result, err);
+    if (claim->what.kind == LATHE_UNIT_CHUNK)
+        lathe_fail_point("completed");
     json_decref(result);
     lathe_leases_remove(flow->leases, claim->job_id, claim->unit, claim->fence);
     return r;
