@@ -63,6 +63,8 @@ static void test_order_round_trip(void **state)
         assert_int_equal(a.gpu_family, b.gpu_family);
         assert_string_equal(a.gpu_path, b.gpu_path);
         assert_string_equal(a.packets_path, b.packets_path);
+        assert_int_equal(b.n_parts, 2);
+        assert_true(b.part_bytes[0] == 0 && b.part_bytes[1] == INT64_MAX);
         assert_int_equal(a.probe_trials, b.probe_trials);
         assert_int_equal(a.gpu_step, b.gpu_step);
         assert_int_equal(a.gpu_features, b.gpu_features);

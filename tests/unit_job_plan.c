@@ -41,6 +41,9 @@ static void assert_same_plan(const struct lathe_plan *a, const struct lathe_plan
     assert_string_equal(a->mastering_display, b->mastering_display);
     assert_string_equal(a->content_light, b->content_light);
     SAME(source_width);
+    SAME(sound_origin);
+    SAME(is_joined);
+    SAME(sound_apart);
     SAME(source_height);
     SAME(source_bytes);
     SAME(video_stream);

@@ -32,6 +32,8 @@ void sample_plan(struct lathe_plan *plan, uint32_t n_chunks)
     plan->frame_rate = (struct lathe_rational){30000, 1001};
     plan->duration = INT64_C(3003) * n_chunks;
     plan->origin = INT64_MIN + 1;
+    plan->sound_origin = INT64_MAX - 1;
+    plan->is_joined = plan->sound_apart = true;
     plan->frames = n_chunks;
     plan->reorder_depth = 3;
     plan->times_from_dts = plan->deinterlace = plan->interlaced = plan->top_field_first = true;
@@ -114,6 +116,9 @@ void sample_order(struct lathe_order *order, enum lathe_verb verb)
         order->rates[i] = (struct lathe_rate){23.1 + i, 1000000u * (unsigned)i, 7u + (unsigned)i};
     order->out_paths[0] = must(strdup("/w/a.mp4"));
     order->out_paths[1] = must(strdup("/w/b.mp4"));
+    order->n_parts = 2;
+    order->part_bytes = must(calloc(2, sizeof(*order->part_bytes)));
+    order->part_bytes[1] = INT64_MAX;
     order->n_inputs = 2;
     order->inputs = must(calloc(2, sizeof(*order->inputs)));
     for (int i = 0; i < 2; i++) {

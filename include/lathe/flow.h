@@ -125,6 +125,11 @@ void lathe_flow_ladder_request(const struct lathe_plan *plan, const struct lathe
 /* Stores the job's record, registers it and rings the bell. `job` was validated. */
 int lathe_flow_submit(struct lathe_flow *flow, const struct lathe_job *job,
                       struct lathe_error *err);
+/* A record of a foreign producer (job.h): 1 with the job's id when its job is known, or was made
+ * now; 0 when the producer is not ready yet, to be asked again later; -EBADMSG and the like when
+ * the record can never be served. */
+int lathe_flow_accept_foreign(struct lathe_flow *flow, const json_t *record,
+                              char ret_job_id[LATHE_ID_MAX + 1], struct lathe_error *err);
 /* The steps: 1 when something was done (or counted as failed), 0 when there was nothing to do. */
 int lathe_flow_split(struct lathe_flow *flow, const char *job_id, struct lathe_error *err);
 /* Then merges, when it was the last one. LATHE_FLOW_OPEN: the attempt failed, the unit is not done.

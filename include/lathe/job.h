@@ -72,6 +72,10 @@ struct lathe_job {
     char id[LATHE_ID_MAX + 1];
     char *source_key;     /* object key, or (virtual source) an absolute local path */
     bool source_is_local; /* source_key is a path: chunks are virtual */
+    /* A foreign producer has cut the source already: its pictures are those of so many objects
+     * chunks/{job}/chunk_000.ts …, joined; its sound is that of source_key, which is the first of
+     * them where there is no other. 0 = not so. */
+    uint32_t parts;
     struct lathe_rendition renditions[LATHE_RENDITIONS_MAX];
     int n_renditions; /* at least 1 */
     enum lathe_codec codec;
@@ -103,13 +107,30 @@ int lathe_job_to_json(const struct lathe_job *job, json_t **ret);
 /* Checks everything (the JSON may come from a foreign producer); on failure `ret` holds nothing. */
 int lathe_job_from_json(const json_t *json, struct lathe_job *ret, struct lathe_error *err);
 
+/* --- records of foreign producers: one a chunk that they have cut (src/job/foreign.c) --- */
+struct lathe_foreign_chunk {
+    char job_id[LATHE_ID_MAX + 1];
+    uint32_t chunk_index;
+    struct lathe_rendition rendition;
+};
+/* Whether a record has their plain form: "job_id", "chunk_index", "s3_key", "resolution" ("1080p"),
+ * "bitrate" (kbit/s), and no "unit". */
+bool lathe_foreign_is_chunk(const json_t *json);
+/* Checks everything; further members are ignored. */
+int lathe_foreign_chunk_from_json(const json_t *json, struct lathe_foreign_chunk *ret,
+                                  struct lathe_error *err);
+/* The job that `chunk` belongs to, of `parts` chunks; `sound_key` NULL: in the chunks. */
+int lathe_foreign_make_job(const struct lathe_foreign_chunk *chunk, uint32_t parts,
+                           const char *sound_key, struct lathe_job *ret, struct lathe_error *err);
+
 bool lathe_job_id_is_valid(const char *id);
 
 /* Object keys (DESIGN, "Store keys"). Each returns a malloc'd string or NULL (memory). */
-char *lathe_key_job(const char *job_id);         /* jobs/{job}.json */
-char *lathe_key_plan(const char *job_id);        /* chunks/{job}/plan.json */
-char *lathe_key_plan_whole(const char *job_id);  /* chunks/{job}/plan_whole.json: one chunk */
-char *lathe_key_index(const char *job_id);       /* chunks/{job}/index.bin */
+char *lathe_key_job(const char *job_id);        /* jobs/{job}.json */
+char *lathe_key_plan(const char *job_id);       /* chunks/{job}/plan.json */
+char *lathe_key_plan_whole(const char *job_id); /* chunks/{job}/plan_whole.json: one chunk */
+char *lathe_key_part(const char *job_id, uint32_t part); /* chunks/{job}/chunk_000.ts, foreign */
+char *lathe_key_index(const char *job_id);               /* chunks/{job}/index.bin */
 char *lathe_key_sound_table(const char *job_id); /* chunks/{job}/audio.bin: beside audio.mka */
 char *lathe_key_chunk(const char *job_id, const char *rendition, uint32_t chunk, uint64_t fence);
 /* transcoded/{job}/{rendition}/chunk_000.{fence}.mp4 */

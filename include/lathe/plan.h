@@ -71,6 +71,8 @@ struct lathe_plan {
     int source_width, source_height;
     uint64_t source_bytes;
     int video_stream;
+    bool is_joined;   /* the pictures' file is joined from objects of a foreign producer */
+    bool sound_apart; /* `audio` lies in a file of its own */
     /* What holds packets that are cut from it; "" = they cannot be cut, the source is read. */
     char packets_container[4]; /* of a chunk's pictures: "ts" or "nut" */
     char sound_container[4];   /* of all sound: "mka" or "nut" */
@@ -80,6 +82,7 @@ struct lathe_plan {
     struct lathe_rational frame_rate; /* nominal, for encoders that need one */
     int64_t duration;                 /* end of the last frame */
     int64_t origin;                   /* source time (healed, in time_base) that became 0 */
+    int64_t sound_origin;             /* the same instant on the clock of the sound's file */
     uint64_t frames;                  /* expected in total */
     int reorder_depth;                /* frames, of the source */
     bool times_from_dts;              /* the source has no usable PTS */

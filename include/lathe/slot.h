@@ -71,7 +71,11 @@ struct lathe_order {
                                             cut: [0] is how their names begin, see lathe_cut_path */
     struct lathe_merge_input *inputs;    /* merge */
     uint32_t n_inputs;
-    char *audio_path; /* merge: result of the audio verb, or NULL */
+    char *audio_path; /* merge: result of the audio verb, or NULL · split: the file that has the
+                         sound, where that is not the source */
+    uint64_t *part_bytes; /* split: sizes of the parts that the source is joined from: cuts are
+                             where these begin */
+    uint32_t n_parts;
     /* The GPU of this order; auto = none, and then the slot cannot reach any. */
     enum lathe_encoder gpu_family;
     char *gpu_path;        /* what opens it; probe: NULL lists the devices of the family */

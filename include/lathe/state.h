@@ -154,6 +154,10 @@ struct lathe_state_driver {
     /* Registers an accepted job; a second create() of the same id changes nothing. */
     int (*create)(void *priv, const char *job_id, int priority, const char *record,
                   struct lathe_error *err);
+    /* May provide (only a driver whose jobs others can see and make): how many chunks a foreign
+     * producer says that a job has, of which Lathe knows nothing; 0 when it does not say yet.
+     * -ENOENT: nobody knows it, or it is Lathe's. Absent: -ENOENT. */
+    int (*announced)(void *priv, const char *job_id, uint32_t *ret, struct lathe_error *err);
     /* Lease on the split. GRANTED, BUSY, DONE (already planned), GONE. */
     int (*claim_split)(void *priv, const char *job_id, const char *owner, int ttl_ms,
                        enum lathe_verdict *ret, uint64_t *ret_fence, int *ret_wait_ms,
@@ -275,6 +279,8 @@ void lathe_state_close(struct lathe_state *state); /* NULL is allowed */
 void lathe_state_set_patience(struct lathe_state *st, const struct lathe_patience *patience);
 int lathe_state_create(struct lathe_state *st, const char *job_id, int priority, const char *record,
                        struct lathe_error *err);
+int lathe_state_announced(struct lathe_state *st, const char *job_id, uint32_t *ret,
+                          struct lathe_error *err);
 int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const char *owner,
                             int ttl_ms, enum lathe_verdict *ret, uint64_t *ret_fence,
                             int *ret_wait_ms, struct lathe_error *err);

@@ -18,14 +18,15 @@ static int find(struct lathe_flow *flow, const char *job_id, struct lathe_job_vi
     return r;
 }
 
-static int remove_objects_of(struct lathe_flow *flow, const char *job_id, struct lathe_error *err)
+/* `record`: what a foreign producer stored for the job stays; NULL: it goes too. */
+static int remove_objects_of(struct lathe_flow *flow, const char *job_id, const char *record,
+                             struct lathe_error *err)
 {
-    _cleanup_free_ char *chunks = lathe_key_prefix_chunks(job_id);
     _cleanup_free_ char *transcoded = lathe_key_prefix_transcoded(job_id);
-    if (!chunks || !transcoded)
+    if (!transcoded)
         return lathe_error_nomem(err);
     int r = lathe_store_remove_prefix(flow->store, transcoded, err);
-    return r < 0 ? r : lathe_store_remove_prefix(flow->store, chunks, err);
+    return r < 0 ? r : lathe_flow_remove_chunks(flow, job_id, record, err);
 }
 
 int lathe_flow_cancel(struct lathe_flow *flow, const char *job_id, const char *reason,
@@ -37,6 +38,8 @@ int lathe_flow_cancel(struct lathe_flow *flow, const char *job_id, const char *r
     if (r == 0)
         r = find(flow, job_id, &view, err);
     enum lathe_job_status status = view.status;
+    _cleanup_free_ char *record = view.record;
+    view.record = NULL;
     lathe_job_view_clear(&view);
     if (r < 0)
         return r;
@@ -44,7 +47,7 @@ int lathe_flow_cancel(struct lathe_flow *flow, const char *job_id, const char *r
         return lathe_error_set(err, -EALREADY, LATHE_FAULT_INPUT, "job %s has ended already: %s",
                                job_id, lathe_job_status_name(status));
     r = lathe_flow_record_end(flow, job_id, err);
-    return r < 0 ? r : remove_objects_of(flow, job_id, err);
+    return r < 0 ? r : remove_objects_of(flow, job_id, record, err);
 }
 
 /* The record in the store as it was accepted, so that a rebuild takes the job for open. */
@@ -115,7 +118,7 @@ int lathe_flow_forget(struct lathe_flow *flow, const char *job_id, struct lathe_
     /* The record goes first: what has none is never built anew from the store. */
     int r = lathe_store_remove(flow->store, record, err);
     if (r == 0)
-        r = remove_objects_of(flow, job_id, err);
+        r = remove_objects_of(flow, job_id, NULL, err);
     if (r == 0)
         r = lathe_store_remove_prefix(flow->store, source, err);
     return r < 0 ? r : lathe_state_remove(flow->state, job_id, err);

@@ -12,11 +12,15 @@
 
 void lathe_flow_job_finish(struct lathe_flow_job *fj)
 {
+    if (fj->job.parts && fj->source_path)
+        unlink(fj->source_path); /* joined for this step alone */
     lathe_job_finish(&fj->job);
     lathe_plan_finish(&fj->plan);
     free(fj->replan);
     free(fj->dir);
     free(fj->source_path);
+    free(fj->sound_path);
+    free(fj->part_bytes);
     free(fj->plan_path);
     free(fj->index_path);
     *fj = (struct lathe_flow_job){0};

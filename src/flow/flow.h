@@ -15,10 +15,12 @@ struct lathe_flow_job {
     struct lathe_job job;
     struct lathe_plan plan; /* when loaded with `planned` */
     uint32_t epoch;
-    int64_t created_us; /* wall clock */
-    char *replan;       /* why the plan has one chunk, or NULL */
-    char *dir;          /* its own scratch folder, exists */
-    char *source_path;  /* NULL until lathe_flow_source() */
+    int64_t created_us;   /* wall clock */
+    char *replan;         /* why the plan has one chunk, or NULL */
+    char *dir;            /* its own scratch folder, exists */
+    char *source_path;    /* NULL until lathe_flow_source() */
+    char *sound_path;     /* the same, where the sound is apart */
+    uint64_t *part_bytes; /* one for each of job.parts, then */
     char *plan_path, *index_path;
 };
 /* -ESTALE when `fence` (0: none) is of another epoch: what it was granted for may be replanned. */
@@ -61,14 +63,25 @@ int lathe_flow_result_is_whole(struct lathe_flow *flow, const struct lathe_plan 
 bool lathe_flow_is_cut(const struct lathe_flow *flow, const struct lathe_flow_job *fj);
 bool lathe_flow_needs_object(const struct lathe_plan *plan, const struct lathe_unit *unit);
 char *lathe_flow_packets_key(const struct lathe_plan *plan, const struct lathe_unit *unit);
-/* Makes the source a local file. */
+/* Makes the source a local file; the parts of a foreign producer are joined. */
 int lathe_flow_source(struct lathe_flow *flow, struct lathe_flow_job *fj, struct lathe_error *err);
+/* The same for the file of the sound, where that is apart. */
+int lathe_flow_sound(struct lathe_flow *flow, struct lathe_flow_job *fj, struct lathe_error *err);
 /* Fills the order's input: plan, index, and packets or source. The caller drops it, also after a
  * failure: what was fetched for this attempt is removed. */
 int lathe_flow_take_input(struct lathe_flow *flow, struct lathe_flow_job *fj,
                           const struct lathe_claim *claim, struct lathe_order *order,
                           struct lathe_error *err);
 void lathe_flow_drop_input(struct lathe_flow *flow, struct lathe_order *order);
+
+/* --- foreign.c: jobs of producers that know nothing of Lathe --- */
+bool lathe_flow_sound_is_apart(const struct lathe_job *job);
+/* Fetches and joins the parts. */
+int lathe_flow_join(struct lathe_flow *flow, struct lathe_flow_job *fj, struct lathe_error *err);
+/* Removes what Lathe has made in chunks/{job}/; a foreign producer's own objects stay. `record`:
+ * the job's, or NULL. */
+int lathe_flow_remove_chunks(struct lathe_flow *flow, const char *job_id, const char *record,
+                             struct lathe_error *err);
 
 /* --- cut.c --- */
 /* The units are published: cuts and stores what they read, until none waits. -ESTALE when somebody

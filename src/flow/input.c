@@ -37,10 +37,19 @@ int lathe_flow_source(struct lathe_flow *flow, struct lathe_flow_job *fj, struct
 {
     if (fj->source_path)
         return 0;
+    if (fj->job.parts)
+        return lathe_flow_join(flow, fj, err);
     if (!fj->job.source_is_local)
         return lathe_flow_fetch(flow, fj->job.source_key, fj->dir, "source", &fj->source_path, err);
     fj->source_path = strdup(fj->job.source_key);
     return fj->source_path ? 0 : lathe_error_nomem(err);
+}
+
+int lathe_flow_sound(struct lathe_flow *flow, struct lathe_flow_job *fj, struct lathe_error *err)
+{
+    if (fj->sound_path)
+        return 0;
+    return lathe_flow_fetch(flow, fj->job.source_key, fj->dir, "sound", &fj->sound_path, err);
 }
 
 /* With two passes a pilot is its chunk. */
@@ -107,13 +116,15 @@ int lathe_flow_take_input(struct lathe_flow *flow, struct lathe_flow_job *fj,
         r = fetch_packets(flow, fj, claim, order, err);
     if (r < 0 && r != -ENOENT)
         return r;
+    const bool is_apart = claim->what.kind == LATHE_UNIT_AUDIO && fj->plan.sound_apart;
     if (r == -ENOENT) {
         lathe_flow_drop_input(flow, order);
-        r = lathe_flow_source(flow, fj, err);
+        r = is_apart ? lathe_flow_sound(flow, fj, err) : lathe_flow_source(flow, fj, err);
         if (r < 0)
             return r;
     }
-    order->source_path = strdup(fj->source_path ? fj->source_path : fj->job.source_key);
+    const char *path = is_apart ? fj->sound_path : fj->source_path;
+    order->source_path = strdup(path ? path : fj->job.source_key);
     if (!order->index_path)
         order->index_path = strdup(fj->index_path);
     return order->source_path && order->index_path ? 0 : lathe_error_nomem(err);

@@ -92,12 +92,11 @@ static int note_doomed(void *opaque, const char *key, uint64_t size_bytes)
     return d->keys[d->count++] ? 0 : -ENOMEM;
 }
 
-static int remove_intermediates(struct lathe_flow *flow, const char *job_id,
+static int remove_intermediates(struct lathe_flow *flow, const char *job_id, const char *record,
                                 struct lathe_error *err)
 {
-    _cleanup_free_ char *chunks = lathe_key_prefix_chunks(job_id);
     _cleanup_free_ char *transcoded = lathe_key_prefix_transcoded(job_id);
-    if (!chunks || !transcoded)
+    if (!transcoded)
         return lathe_error_nomem(err);
     struct doomed doomed = {.keep_prefix_length = strlen(transcoded)};
     int r = lathe_store_list(flow->store, transcoded, note_doomed, &doomed, err);
@@ -109,9 +108,7 @@ static int remove_intermediates(struct lathe_flow *flow, const char *job_id,
         free(doomed.keys[i]);
     }
     free(doomed.keys);
-    if (r == 0)
-        r = lathe_store_remove_prefix(flow->store, chunks, err);
-    return r;
+    return r < 0 ? r : lathe_flow_remove_chunks(flow, job_id, record, err);
 }
 
 int lathe_flow_publish_outputs(struct lathe_flow *flow, const char *job_id, const json_t *result,
@@ -136,17 +133,18 @@ int lathe_flow_publish(struct lathe_flow *flow, const char *job_id, struct lathe
     json_t *result = NULL;
     if (view.status == LATHE_JOB_COMPLETED && view.result)
         result = json_loads(view.result, 0, NULL);
-    lathe_job_view_clear(&view);
     if (!result)
-        return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "job %s has no result", job_id);
+        r = lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL, "job %s has no result", job_id);
     /* The record first: from here on the store knows what was committed, without the state. */
-    r = lathe_flow_record_end(flow, job_id, err);
+    if (r == 0)
+        r = lathe_flow_record_end(flow, job_id, err);
     lathe_fail_point("recorded");
     if (r == 0)
         r = lathe_flow_publish_outputs(flow, job_id, result, err);
     lathe_fail_point("published");
     json_decref(result);
     if (r == 0 && !flow->keep_intermediates)
-        r = remove_intermediates(flow, job_id, err);
+        r = remove_intermediates(flow, job_id, view.record, err);
+    lathe_job_view_clear(&view);
     return r;
 }

@@ -23,6 +23,22 @@ static int is_stored(struct lathe_flow *flow, const char *key, bool *ret, struct
     return r;
 }
 
+/* What is particular to a source that is joined: where its parts begin, and where its sound is. */
+static int add_parts(struct lathe_flow *flow, struct lathe_flow_job *fj, struct lathe_order *order,
+                     struct lathe_error *err)
+{
+    order->part_bytes = calloc(fj->job.parts, sizeof *order->part_bytes);
+    if (!order->part_bytes)
+        return lathe_error_nomem(err);
+    memcpy(order->part_bytes, fj->part_bytes, fj->job.parts * sizeof *order->part_bytes);
+    order->n_parts = fj->job.parts;
+    if (!lathe_flow_sound_is_apart(&fj->job))
+        return 0;
+    int r = lathe_flow_sound(flow, fj, err);
+    order->audio_path = r == 0 ? strdup(fj->sound_path) : NULL;
+    return r == 0 && !order->audio_path ? lathe_error_nomem(err) : r;
+}
+
 /* Lets a slot make plan and index, and stores both, the plan last: it announces the index. */
 static int make_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_t fence,
                      const char *plan_key, const char *index_key, struct lathe_error *err)
@@ -36,6 +52,8 @@ static int make_plan(struct lathe_flow *flow, struct lathe_flow_job *fj, uint64_
     json_t *body = NULL, *job_json = NULL;
     int r = lathe_flow_source(flow, fj, err);
     order.source_path = r == 0 ? strdup(fj->source_path) : NULL;
+    if (r == 0 && fj->job.parts)
+        r = add_parts(flow, fj, &order, err);
     if (r == 0 && (!order.source_path || !order.plan_path || !order.index_path || !order.job ||
                    lathe_job_to_json(&fj->job, &job_json) < 0))
         r = lathe_error_nomem(err);
@@ -201,11 +219,17 @@ static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
     if (!fj.replan)
         lathe_flow_count_wait(&fj);
     r = prepare_plan(flow, &fj, fence, err);
+    char *source_path = r == 0 ? fj.source_path : NULL; /* it is cut next */
+    if (r == 0)
+        fj.source_path = NULL;
     lathe_flow_job_finish(&fj);
     if (r == 0)
         r = lathe_flow_job_load(flow, job_id, fence, true, &fj, err);
-    if (r != 0)
+    if (r != 0) {
+        free(source_path);
         return r;
+    }
+    fj.source_path = source_path;
 
     struct lathe_unit *units = NULL;
     uint32_t count = 0;

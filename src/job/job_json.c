@@ -12,6 +12,7 @@
 
 #include "json_io.h"
 #include "lathe/job.h"
+#include "plan_limits.h"
 #include "rendition.h"
 
 #define JOB_VERSION 1
@@ -31,6 +32,8 @@ int lathe_job_to_json(const struct lathe_job *job, json_t **ret)
     lathe_json_put_text(&out, "job_id", job->id);
     lathe_json_put_path(&out, "source_key", job->source_key);
     lathe_json_put(&out, "source_is_local", json_boolean(job->source_is_local));
+    if (job->parts)
+        lathe_json_put_int(&out, "parts", job->parts);
     json_t *renditions = json_array();
     for (int i = 0; i < job->n_renditions && renditions; i++) {
         if (json_array_append_new(renditions, rendition_to_json(&job->renditions[i])) < 0) {
@@ -106,6 +109,7 @@ static int read_job(const json_t *json, struct lathe_job *job, struct lathe_erro
         lathe_json_in_fail(&in, "\"job_id\" is empty");
     job->source_key = lathe_json_in_path(&in, "source_key", PATH_MAX - 1);
     job->source_is_local = lathe_json_in_bool_or(&in, "source_is_local", false);
+    job->parts = (uint32_t)lathe_json_in_int_or(&in, "parts", 0, LATHE_PLAN_CHUNKS_MAX, 0);
     read_choices(&in, job);
     job->quality = lathe_json_in_real_or(&in, "quality", 0, 51, job->quality);
     job->passes = (int)lathe_json_in_int_or(&in, "passes", 1, 2, job->passes);

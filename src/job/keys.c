@@ -23,6 +23,11 @@ char *lathe_key_plan_whole(const char *job_id)
     return lathe_format("chunks/%s/plan_whole.json", job_id);
 }
 
+char *lathe_key_part(const char *job_id, uint32_t part)
+{
+    return lathe_format("chunks/%s/chunk_%03" PRIu32 ".ts", job_id, part);
+}
+
 char *lathe_key_index(const char *job_id)
 {
     return lathe_format("chunks/%s/index.bin", job_id);
@@ -32,8 +37,11 @@ char *lathe_key_packets(const struct lathe_plan *plan, enum lathe_unit_kind kind
 {
     if (kind == LATHE_UNIT_AUDIO)
         return lathe_format("chunks/%s/audio.%s", plan->job_id, plan->sound_container);
-    return lathe_format("chunks/%s/%s_%03" PRIu32 ".%s", plan->job_id, lathe_unit_kind_name(kind),
-                        index, plan->packets_container);
+    /* The names of chunks are taken where a foreign producer has stored its own. */
+    const char *name =
+        plan->is_joined && kind == LATHE_UNIT_CHUNK ? "packets" : lathe_unit_kind_name(kind);
+    return lathe_format("chunks/%s/%s_%03" PRIu32 ".%s", plan->job_id, name, index,
+                        plan->packets_container);
 }
 
 char *lathe_key_sound_table(const char *job_id)

@@ -68,6 +68,7 @@ void lathe_order_finish(struct lathe_order *order)
     for (uint32_t i = 0; i < order->n_inputs; i++)
         free(order->inputs[i].path);
     free(order->inputs);
+    free(order->part_bytes);
     json_decref(order->audio_report);
     *order = (struct lathe_order){.verb = LATHE_VERB_SPLIT};
 }
@@ -121,6 +122,17 @@ static json_t *inputs_to_json(const struct lathe_order *order)
     return array;
 }
 
+static json_t *parts_to_json(const struct lathe_order *order)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < order->n_parts && array; i++)
+        if (json_array_append_new(array, json_integer((json_int_t)order->part_bytes[i])) < 0) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
 int lathe_order_to_json(const struct lathe_order *order, json_t **ret)
 {
     struct lathe_json_out out;
@@ -143,6 +155,8 @@ int lathe_order_to_json(const struct lathe_order *order, json_t **ret)
     lathe_json_put(&out, "out_paths", out_paths_to_json(order));
     lathe_json_put(&out, "inputs", inputs_to_json(order));
     lathe_json_put_path(&out, "audio_path", order->audio_path);
+    if (order->n_parts)
+        lathe_json_put(&out, "part_bytes", parts_to_json(order));
     if (order->gpu_family != LATHE_ENCODER_AUTO) {
         lathe_json_put_text(&out, "gpu_family", lathe_encoder_name(order->gpu_family));
         lathe_json_put_path(&out, "gpu_path", order->gpu_path);
@@ -218,6 +232,22 @@ static void read_inputs(struct lathe_json_in *in, struct lathe_order *order)
     }
 }
 
+static void read_parts(struct lathe_json_in *in, struct lathe_order *order)
+{
+    const json_t *array = lathe_json_in_array(in, "part_bytes", 1, LATHE_PLAN_CHUNKS_MAX);
+    size_t count = json_array_size(array);
+    order->part_bytes = count ? calloc(count, sizeof(*order->part_bytes)) : NULL;
+    if (count && !order->part_bytes)
+        in->code = lathe_error_nomem(in->err);
+    for (size_t i = 0; i < count && !in->code; i++) {
+        const json_t *bytes = json_array_get(array, i);
+        if (!json_is_integer(bytes) || json_integer_value(bytes) < 0)
+            lathe_json_in_fail(in, "\"part_bytes\" holds something that is no size");
+        else
+            order->part_bytes[order->n_parts++] = (uint64_t)json_integer_value(bytes);
+    }
+}
+
 static void read_verb(struct lathe_json_in *in, struct lathe_order *order)
 {
     const char *name = lathe_json_in_name(in, "verb");
@@ -274,6 +304,8 @@ static int read_order(const json_t *json, struct lathe_order *order, struct lath
         read_rates(&in, order);
     if (lathe_json_in_has(&in, "out_paths"))
         read_out_paths(&in, order);
+    if (lathe_json_in_has(&in, "part_bytes"))
+        read_parts(&in, order);
     if (lathe_json_in_has(&in, "inputs"))
         read_inputs(&in, order);
     read_gpu(&in, order);

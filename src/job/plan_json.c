@@ -124,6 +124,9 @@ static void put_source(struct lathe_json_out *out, const struct lathe_plan *plan
     lathe_json_put(out, "frame_rate", rational_to_json(plan->frame_rate));
     lathe_json_put_int(out, "duration", plan->duration);
     lathe_json_put_int(out, "origin", plan->origin);
+    lathe_json_put_int(out, "sound_origin", plan->sound_origin);
+    lathe_json_put(out, "is_joined", json_boolean(plan->is_joined));
+    lathe_json_put(out, "sound_apart", json_boolean(plan->sound_apart));
     lathe_json_put_count(out, "frames", plan->frames);
     lathe_json_put_int(out, "reorder_depth", plan->reorder_depth);
     lathe_json_put(out, "times_from_dts", json_boolean(plan->times_from_dts));
@@ -237,6 +240,9 @@ static void read_source(struct lathe_json_in *in, struct lathe_plan *plan)
     plan->frame_rate = read_rational(in, "frame_rate", 0);
     plan->duration = lathe_json_in_int(in, "duration", 0, INT64_MAX);
     plan->origin = lathe_json_in_int(in, "origin", INT64_MIN, INT64_MAX);
+    plan->sound_origin = lathe_json_in_int(in, "sound_origin", INT64_MIN, INT64_MAX);
+    plan->is_joined = lathe_json_in_bool(in, "is_joined");
+    plan->sound_apart = lathe_json_in_bool(in, "sound_apart");
     plan->frames = (uint64_t)lathe_json_in_int(in, "frames", 0, INT64_MAX);
     plan->reorder_depth = (int)lathe_json_in_int(in, "reorder_depth", 0, 1000);
     plan->times_from_dts = lathe_json_in_bool(in, "times_from_dts");

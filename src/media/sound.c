@@ -56,7 +56,7 @@ int media_sound_open(struct media_sound *ret, const struct lathe_plan *plan, int
                                 .conceal = plan->conceal_damage,
                                 .end = INT64_MIN};
     ret->origin_samples =
-        av_rescale_q(plan->origin, (AVRational){plan->time_base.num, plan->time_base.den},
+        av_rescale_q(plan->sound_origin, (AVRational){plan->time_base.num, plan->time_base.den},
                      output_time_base(ret));
     ret->decoded = av_frame_alloc();
     ret->converted = av_frame_alloc();

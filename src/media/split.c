@@ -162,23 +162,41 @@ static void plan_settings(struct lathe_plan *plan, const struct lathe_job *job,
 }
 
 static int64_t origin_of(const struct lathe_plan *plan, const struct media_scan *scan,
-                         int64_t first_video)
+                         const struct media_scan *sound, int64_t ahead, int64_t first_video)
 {
     int64_t origin = first_video;
     for (int i = 0; i < plan->n_audio; i++)
-        for (unsigned k = 0; k < scan->n_audio; k++)
-            if (scan->audio[k].stream == plan->audio[i].stream) {
+        for (unsigned k = 0; k < sound->n_audio; k++)
+            if (sound->audio[k].stream == plan->audio[i].stream) {
                 /* Towards zero: a coarse clock must not invent an offset of one tick. */
-                int64_t start = av_rescale_q_rnd(scan->audio[k].start, scan->audio[k].time_base,
-                                                 scan->time_base, AV_ROUND_ZERO);
+                int64_t start =
+                    ahead + av_rescale_q_rnd(sound->audio[k].start, sound->audio[k].time_base,
+                                             scan->time_base, AV_ROUND_ZERO);
                 if (start < origin)
                     origin = start;
             }
     return origin;
 }
 
+/* The sound of a joined source may lie in another file, with a clock of its own: both begin with
+ * the same picture. Returns how far the pictures' clock is ahead, in its time base. */
+static int64_t clock_ahead(const struct media_scan *scan, const struct media_scan *sound,
+                           int64_t first_video)
+{
+    int64_t first = INT64_MAX;
+    for (uint32_t i = sound->first_key; i < sound->index.count; i++) {
+        int64_t time = sound->index.entries[i].time;
+        if (time != MEDIA_NO_TIME && time < first)
+            first = time;
+    }
+    return first == INT64_MAX
+               ? 0
+               : first_video - av_rescale_q(first, sound->time_base, scan->time_base);
+}
+
 static int make_plan(const struct lathe_order *order, const struct media_source *source,
-                     const struct media_scan *scan, struct lathe_plan *plan,
+                     const struct media_scan *scan, const struct media_source *sound_source,
+                     const struct media_scan *sound, struct lathe_plan *plan,
                      struct lathe_error *err)
 {
     const struct lathe_job *job = order->job;
@@ -188,10 +206,12 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
     if (r < 0)
         return r;
     if (identify(source, plan->source_identity, sizeof(plan->source_identity)) < 0 ||
-        plan_audio(plan, source, scan) < 0 || warn_of_others(plan, source) < 0 ||
+        plan_audio(plan, sound_source, sound) < 0 || warn_of_others(plan, source) < 0 ||
         split_plan_pictures(plan, job, media_source_video(source), &p) < 0)
         return lathe_error_nomem(err);
-    if (plan->n_audio)
+    plan->is_joined = order->n_parts > 0;
+    plan->sound_apart = sound != scan;
+    if (plan->n_audio && !plan->sound_apart)
         snprintf(plan->sound_container, sizeof(plan->sound_container), "%s",
                  media_sound_container(plan, source->format));
     if (scan->jumps &&
@@ -200,11 +220,13 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
     if (scan->damage[0] &&
         lathe_plan_warn(plan, "%s; what is there is converted", scan->damage) < 0)
         return lathe_error_nomem(err);
-    if (scan->counter_gaps &&
+    if (scan->counter_gaps && !plan->is_joined && /* there each join has one */
         lathe_plan_warn(plan, "%llu gaps in the transport stream: pictures or sound may be missing",
                         (unsigned long long)scan->counter_gaps) < 0)
         return lathe_error_nomem(err);
-    plan->origin = origin_of(plan, scan, p.first_time);
+    const int64_t ahead = plan->sound_apart ? clock_ahead(scan, sound, p.first_time) : 0;
+    plan->origin = origin_of(plan, scan, sound, ahead, p.first_time);
+    plan->sound_origin = plan->origin - ahead;
     struct lathe_cut_frame *frames = NULL;
     uint32_t n_frames = 0;
     r = split_list_frames(scan, plan, &frames, &n_frames);
@@ -219,7 +241,7 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
         plan->duration = frames[n_frames - 1].time + (scan->last_duration > 0 ? scan->last_duration
                                                       : frame > 0             ? frame
                                                                               : 1);
-        r = split_plan_chunks(plan, job, scan, frames, n_frames);
+        r = split_plan_chunks(plan, order, scan, frames, n_frames);
         if (r >= 0)
             r = split_plan_pilots(order, plan, scan, frames, n_frames, err);
     }
@@ -239,6 +261,25 @@ static int write_plan(const char *path, const char *text, struct lathe_error *er
     return 0;
 }
 
+static int plan_with_sound_apart(const struct lathe_order *order, const struct media_source *source,
+                                 const struct media_scan *scan, lathe_media_progress progress,
+                                 void *opaque, struct lathe_plan *plan, struct lathe_error *err)
+{
+    struct media_source sound_source;
+    struct media_scan sound = {0};
+    int r = media_source_open(&sound_source, order->audio_path, err);
+    if (r < 0)
+        return r;
+    r = media_scan(&sound_source, order->job->conceal_damage, progress, opaque, &sound, err);
+    if (r >= 0 && sound.n_audio)
+        r = media_scan_first_sounds(order->audio_path, &sound, err);
+    if (r >= 0)
+        r = make_plan(order, source, scan, &sound_source, &sound, plan, err);
+    media_scan_finish(&sound);
+    media_source_close(&sound_source);
+    return r;
+}
+
 int lathe_media_split(const struct lathe_order *order, lathe_media_progress progress, void *opaque,
                       json_t **ret_body, struct lathe_error *err)
 {
@@ -251,10 +292,12 @@ int lathe_media_split(const struct lathe_order *order, lathe_media_progress prog
     if (r < 0)
         return r;
     r = media_scan(&source, order->job->conceal_damage, progress, opaque, &scan, err);
-    if (r >= 0 && scan.n_audio)
+    if (r >= 0 && !order->audio_path && scan.n_audio)
         r = media_scan_first_sounds(order->source_path, &scan, err);
-    if (r >= 0)
-        r = make_plan(order, &source, &scan, &plan, err);
+    if (r >= 0 && !order->audio_path)
+        r = make_plan(order, &source, &scan, &source, &scan, &plan, err);
+    else if (r >= 0)
+        r = plan_with_sound_apart(order, &source, &scan, progress, opaque, &plan, err);
     if (r >= 0)
         r = media_index_save(&scan.index, order->index_path, err);
     if (r >= 0 && lathe_plan_to_json(&plan, &json) < 0)

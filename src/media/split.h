@@ -42,8 +42,8 @@ int split_list_frames(const struct media_scan *scan, const struct lathe_plan *pl
 uint32_t split_decode_start(const struct media_scan *scan, const struct lathe_plan *plan,
                             const struct lathe_cut_frame *frames, uint32_t first);
 
-/* Needs frames and duration of the plan. 0 or -ENOMEM. */
-int split_plan_chunks(struct lathe_plan *plan, const struct lathe_job *job,
+/* Needs frames and duration of the plan; cuts where the order has parts. 0 or -ENOMEM. */
+int split_plan_chunks(struct lathe_plan *plan, const struct lathe_order *order,
                       const struct media_scan *scan, const struct lathe_cut_frame *frames,
                       uint32_t n_frames);
 

@@ -77,17 +77,47 @@ uint32_t split_decode_start(const struct media_scan *scan, const struct lathe_pl
     return scan->first_key;
 }
 
-int split_plan_chunks(struct lathe_plan *plan, const struct lathe_job *job,
+/* Where the parts of a joined source begin: at the first key frame in each. A part without one goes
+ * with the part before. malloc'd. */
+static int cuts_of_parts(const struct lathe_order *order, const struct media_scan *scan,
+                         const struct lathe_cut_frame *frames, uint32_t n_frames,
+                         uint32_t **ret_first, uint32_t *ret_count)
+{
+    uint32_t *first = calloc((size_t)order->n_parts + 1, sizeof(*first));
+    if (!first)
+        return -ENOMEM;
+    const struct media_index *index = &scan->index;
+    uint32_t count = 1, packet = 0;
+    uint64_t begin = 0;
+    for (uint32_t part = 1; part < order->n_parts; part++) {
+        begin += order->part_bytes[part - 1];
+        while (packet < index->count && !(index->entries[packet].flags & MEDIA_INDEX_KEY &&
+                                          (uint64_t)index->entries[packet].position >= begin))
+            packet++;
+        uint32_t frame = first[count - 1] + 1;
+        while (frame < n_frames && frames[frame].packet != packet)
+            frame++;
+        if (frame < n_frames)
+            first[count++] = frame;
+    }
+    *ret_first = first;
+    *ret_count = count;
+    return 0;
+}
+
+int split_plan_chunks(struct lathe_plan *plan, const struct lathe_order *order,
                       const struct media_scan *scan, const struct lathe_cut_frame *frames,
                       uint32_t n_frames)
 {
     double total = (double)plan->duration * plan->time_base.num / plan->time_base.den;
-    uint32_t wish = lathe_cuts_count(n_frames, total, job->chunk_seconds);
+    uint32_t wish = lathe_cuts_count(n_frames, total, order->job->chunk_seconds);
     /* Without any clock, frames are counted from the start: there is nothing to cut by. */
     if (!scan->has_pts && !scan->has_dts)
         wish = 1;
     uint32_t *first = NULL, count = 0;
-    int r = lathe_cuts_choose(frames, n_frames, wish, true, &first, &count);
+    int r = order->n_parts > 1 && scan->has_pts
+                ? cuts_of_parts(order, scan, frames, n_frames, &first, &count)
+                : lathe_cuts_choose(frames, n_frames, wish, true, &first, &count);
     if (r < 0)
         return r;
     plan->chunks = calloc(count, sizeof(*plan->chunks));

@@ -309,6 +309,7 @@ const struct lathe_state_driver lathe_state_redis = {
     .open = open_redis,
     .close = close_redis,
     .create = create,
+    .announced = redis_announced,
     .claim_split = claim_split,
     .set_units = set_units,
     .stored = stored,

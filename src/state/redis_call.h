@@ -41,6 +41,7 @@ void redis_check(void *priv, const struct lathe_check *check, struct lathe_findi
 
 /* --- redis_views.c --- */
 
+int redis_announced(void *priv, const char *job_id, uint32_t *ret, struct lathe_error *err);
 int redis_get(void *priv, const char *job_id, struct lathe_job_view *ret, struct lathe_error *err);
 int redis_list(void *priv, enum lathe_job_filter filter, uint64_t cursor, uint32_t limit,
                struct lathe_job_view **ret, size_t *ret_count, uint64_t *ret_cursor,

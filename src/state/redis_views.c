@@ -94,6 +94,22 @@ static int no_such_job(const char *job_id, struct lathe_error *err)
     return lathe_error_set(err, -ENOENT, LATHE_FAULT_INPUT, "there is no job %s", job_id);
 }
 
+int redis_announced(void *priv, const char *job_id, uint32_t *ret, struct lathe_error *err)
+{
+    char key[LATHE_ID_MAX + 8];
+    snprintf(key, sizeof(key), "job:%s", job_id);
+    _cleanup_reply_ redisReply *reply = NULL;
+    int r = redis_run(priv, SCRIPT_NONE, &reply, err, "sssss", "HMGET", key, "epoch", "status",
+                      "total_chunks");
+    if (r < 0)
+        return r;
+    if (redis_text_at(reply, 0) || !(redis_text_at(reply, 1) || redis_text_at(reply, 2)))
+        return no_such_job(job_id, err);
+    int64_t chunks = redis_number_at(reply, 2);
+    *ret = chunks > 0 && chunks <= LATHE_UNITS_MAX ? (uint32_t)chunks : 0;
+    return 0;
+}
+
 int redis_get(void *priv, const char *job_id, struct lathe_job_view *ret, struct lathe_error *err)
 {
     char key[LATHE_ID_MAX + 8];

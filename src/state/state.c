@@ -133,6 +133,21 @@ int lathe_state_create(struct lathe_state *st, const char *job_id, int priority,
     return CALL(create, job_id, priority, record, err);
 }
 
+int lathe_state_announced(struct lathe_state *st, const char *job_id, uint32_t *ret,
+                          struct lathe_error *err)
+{
+    if (lathe_state_check_id(job_id, err) < 0)
+        return -EINVAL;
+    if (!st->driver->announced)
+        return lathe_error_set(err, -ENOENT, LATHE_FAULT_INPUT,
+                               "nobody but Lathe can make jobs in this state");
+    uint32_t chunks = 0;
+    int r = CALL(announced, job_id, &chunks, err);
+    if (r == 0)
+        *ret = chunks;
+    return r;
+}
+
 int lathe_state_claim_split(struct lathe_state *st, const char *job_id, const char *owner,
                             int ttl_ms, enum lathe_verdict *ret, uint64_t *ret_fence,
                             int *ret_wait_ms, struct lathe_error *err)

@@ -5,7 +5,8 @@ local now = text(now_us())
 local place = fmt('%010.0f%016.0f:%s', 2147483647 - tonumber(ARGV[2]), call('INCR', 'lathe:serial'),
     id)
 call('HSET', 'job:' .. id, 'v', 1, 'status', 'queued', 'priority', ARGV[2], 'epoch', 1,
-    'counter', 0, 'planned', 0, 'total_units', 0, 'completed_units', 0, 'total_chunks', 0,
+    'counter', 0, 'planned', 0, 'total_units', 0, 'completed_units', 0,
+    'total_chunks', call('HGET', 'job:' .. id, 'total_chunks') or 0, -- a foreign producer's word
     'completed_chunks', 0, 'pilots', 0, 'audio', 0, 'pilots_left', 0, 'chunk_prefix', 0,
     'created_us', now, 'updated_us', now, 'finished_us', 0, 'place', place, 'record', ARGV[3])
 call('PERSIST', 'job:' .. id)
