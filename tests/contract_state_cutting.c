@@ -59,6 +59,10 @@ void test_units_wait_for_their_objects(void **state)
     uint64_t fence = begin(st, "a", LIVE_MS);
     assert_int_equal(status_of(st, "a"), LATHE_JOB_TRANSCODING);
     assert_int_equal(unstored(st, "a"), 4);
+    /* It is Lathe's own, and of the other nobody has said anything. */
+    uint32_t chunks;
+    assert_int_equal(lathe_state_announced(st, "a", &chunks, NULL), -ENOENT);
+    assert_int_equal(lathe_state_announced(st, "none", &chunks, NULL), -ENOENT);
     for (uint32_t unit = 0; unit < 5; unit++)
         assert_int_equal(claim(st, "a", unit, LIVE_MS, &c), LATHE_WAIT);
     assert_int_equal(claim_next(st, "a", LIVE_MS, &c), LATHE_WAIT);

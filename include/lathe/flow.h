@@ -125,9 +125,10 @@ void lathe_flow_ladder_request(const struct lathe_plan *plan, const struct lathe
 /* Stores the job's record, registers it and rings the bell. `job` was validated. */
 int lathe_flow_submit(struct lathe_flow *flow, const struct lathe_job *job,
                       struct lathe_error *err);
-/* A record of a foreign producer (job.h): 1 with the job's id when its job is known, or was made
- * now; 0 when the producer is not ready yet, to be asked again later; -EBADMSG and the like when
- * the record can never be served. */
+/* A record of a foreign producer (job.h): 1 when its job is known, or was made now; 0 when the
+ * producer is not ready yet, to be asked again later; -ENOENT when neither the state nor a producer
+ * knows the job; else a port's error, or why the record can never be served. The id is "" when it
+ * could not be read. */
 int lathe_flow_accept_foreign(struct lathe_flow *flow, const json_t *record,
                               char ret_job_id[LATHE_ID_MAX + 1], struct lathe_error *err);
 /* The steps: 1 when something was done (or counted as failed), 0 when there was nothing to do. */

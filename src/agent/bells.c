@@ -117,14 +117,63 @@ static int judge(struct bells *bells, const char *job_id, uint32_t unit, int *re
     return 0;
 }
 
+/* What nobody can serve: kept for people, with the reason. */
+static int set_aside(struct bells *bells, const struct lathe_message *message,
+                     const struct lathe_error *why, struct lathe_error *err)
+{
+    json_t *record = json_loads(message->body, 0, NULL);
+    json_t *json = json_pack("{s:i, s:s, s:o}", "v", 1, "reason", why->what, "record",
+                             record ? record : json_null());
+    _cleanup_free_ char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    lathe_agent_notice(bells->agent, LATHE_LOG_WARNING, "a record is set aside: %s", why->what);
+    return body ? lathe_queue_publish(bells->agent->flow.queue, LATHE_TOPIC_DEAD, message->key,
+                                      body, err)
+                : lathe_error_nomem(err);
+}
+
+/* A record of a foreign producer: it is done with when its job is known, and the state keeps that.
+ */
+static int judge_foreign(struct bells *bells, const struct lathe_message *message,
+                         const json_t *record, int *ret_delay_ms, struct lathe_error *err)
+{
+    struct lathe_agent *agent = bells->agent;
+    char job_id[LATHE_ID_MAX + 1] = "";
+    struct lathe_error why = {0};
+    int r = lathe_flow_accept_foreign(&agent->flow, record, job_id, &why);
+    if (r > 0) {
+        lathe_agent_announce(agent);
+        return 0;
+    }
+    if (r == -ENOENT && ask_for_job(bells, job_id)) { /* the state may have lost it */
+        *ret_delay_ms = REVIVE_MS;
+        return 0;
+    }
+    if (r == 0) {
+        *ret_delay_ms = AGAIN_FIRST_MS + AGAIN_EACH_MS * (int)bells->n_waiting;
+        return 0;
+    }
+    if (r != -ENOENT && (why.by_port || why.fault != LATHE_FAULT_INPUT)) {
+        if (err)
+            *err = why;
+        return r;
+    }
+    return set_aside(bells, message, &why, err);
+}
+
 static int answer(struct bells *bells, const struct lathe_message *message, struct lathe_error *err)
 {
     struct lathe_agent *agent = bells->agent;
     char job_id[LATHE_ID_MAX + 1];
     uint32_t unit;
     int delay_ms = 0;
-    int r =
-        lathe_bell_read(message, job_id, &unit) ? judge(bells, job_id, unit, &delay_ms, err) : 0;
+    int r = 0;
+    json_t *json = json_loads(message->body, 0, NULL);
+    if (lathe_foreign_is_chunk(json))
+        r = judge_foreign(bells, message, json, &delay_ms, err);
+    else if (lathe_bell_read(message, job_id, &unit))
+        r = judge(bells, job_id, unit, &delay_ms, err);
+    json_decref(json);
     if (r < 0) {
         (void)lathe_queue_release(agent->flow.queue, message, AGAIN_FIRST_MS, NULL);
         return r;

@@ -92,6 +92,7 @@ int lathe_flow_accept_foreign(struct lathe_flow *flow, const json_t *record,
     int r = lathe_foreign_chunk_from_json(record, &chunk, err);
     if (r < 0)
         return r;
+    snprintf(ret_job_id, LATHE_ID_MAX + 1, "%s", chunk.job_id);
     r = lathe_state_get(flow->state, chunk.job_id, &view, &why);
     lathe_job_view_clear(&view);
     const bool is_known = r == 0;
@@ -101,8 +102,6 @@ int lathe_flow_accept_foreign(struct lathe_flow *flow, const json_t *record,
         r = make_job(flow, &chunk, parts, &why);
     if (r < 0 && err)
         *err = why;
-    if (is_known || r > 0)
-        snprintf(ret_job_id, LATHE_ID_MAX + 1, "%s", chunk.job_id);
     return is_known ? 1 : r;
 }
 
