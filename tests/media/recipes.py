@@ -30,7 +30,7 @@ CASES = []
 SAMPLE = {"fps_25", "open_gop_h264_mp4", "open_gop_hevc_ts", "open_gop_h264_mkv", "vfr_mkv", "ts_wrap",
           "edit_list_3", "prores", "vp9", "av1", "mpeg2_ts", "paff_ts", "paff_mp4", "intra_refresh_ts",
           "audio_gap_ts", "two_audio_mkv", "two_pass", "interlaced_scaled", "mpeg4_packed",
-          "resolution_change", "ladder"}
+          "resolution_change", "ladder", "large_packets"}
 # Those of which no packets can be cut.
 NOT_CUT = set()
 
@@ -130,6 +130,12 @@ case("long_gop_chunk_2", "mkv", av(250, seconds=10, video=x264("keyint=infinite:
      chunk_seconds="2")
 case("intra_only", "mp4", av(video=x264("keyint=1")))
 case("mjpeg", "avi", av(video="-c:v mjpeg -q:v 3 -pix_fmt yuvj420p", audio="-c:a pcm_s16le"))
+
+# Packets so large that a demuxer of MPEG-TS hands them out in pieces.
+case("large_packets", "mp4", av(30, seconds=1.2, size="1280x720",
+                                video="-vf noise=alls=60:allf=t -c:v libx264 -preset ultrafast -qp 2"
+                                      " -g 5 -pix_fmt yuv420p"),
+     check="--expect-frames 30", chunk_seconds="0.4")
 
 # --- transport streams -------------------------------------------------------------------------
 case("ts_offset", "ts", av(mux="-output_ts_offset 5000"), check="--expect-frames 100")
