@@ -125,8 +125,10 @@ static int take_file(struct cutting *c, const struct lathe_cut_file *file, struc
                                lathe_unit_kind_name(file->kind), file->index,
                                lathe_unit_kind_name(expected.kind), expected.index);
     int r = file->is_cut ? store_file(c, file, err) : 0;
+    lathe_fail_point("cut");
     if (r == 0)
         r = release_units(c, &expected, err);
+    lathe_fail_point("released");
     c->next += r == 0;
     return r;
 }
