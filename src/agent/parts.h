@@ -93,6 +93,10 @@ bool lathe_bell_read(const struct lathe_message *message, char job_id[LATHE_ID_M
 int lathe_upkeep_start(struct lathe_agent *agent, struct lathe_error *err);
 void lathe_upkeep_stop(struct lathe_agent *agent);
 
+/* --- leftovers.c --- */
+/* Removes the scratch folders of jobs that have ended. */
+void lathe_leftovers_remove(struct lathe_agent *agent);
+
 /* --- room.c --- */
 /* Measures the scratch folder and decides whether more work fits. */
 void lathe_room_measure(struct lathe_agent *agent);

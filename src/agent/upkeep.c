@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a daemon does from time to time: says that it lives, hears whether it is to be drained,
- * finds out whether it is the one that sweeps and whether the state has lost everything, and
- * measures the room for work.
+ * finds out whether it is the one that sweeps and whether the state has lost everything,
+ * measures the room for work, and removes what jobs that have ended left in it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -134,6 +134,7 @@ static void *keep_up(void *opaque)
         if (now_us < due_us)
             continue;
         due_us = now_us + BEAT_US;
+        lathe_leftovers_remove(agent);
         struct lathe_error why = {0};
         if (go_round(&u, &why) < 0 && !lathe_cancel_is_triggered(agent->stop) &&
             (!noticed_us || now_us - noticed_us > 60 * 1000000LL)) {

@@ -83,7 +83,8 @@ int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, uint64_t fe
         r = lathe_error_set(err, -ESTALE, LATHE_FAULT_INTERNAL,
                             "this work on job %s was overtaken by another attempt", job_id);
     if (r == 0) {
-        fj.dir = lathe_format("%s/%s", flow->scratch_dir, job_id);
+        /* A job that begins again may have another plan, and a source that was replaced. */
+        fj.dir = lathe_format("%s/%s/%u", flow->scratch_dir, job_id, fj.epoch);
         r = fj.dir ? lathe_mkdir_p(fj.dir, err) : lathe_error_nomem(err);
     }
     if (r == 0 && planned)
