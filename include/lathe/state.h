@@ -134,7 +134,7 @@ struct lathe_worker_view {
     char *name; /* the owner of its leases */
     char *host;
     char *record;
-    bool drain;          /* it was asked to end */
+    bool drain;          /* it was asked to take nothing new */
     int64_t seen_us;     /* wall clock: its last beat */
     int64_t ttl_left_ms; /* until it counts as gone */
 };
@@ -250,8 +250,8 @@ struct lathe_state_driver {
      * the range. */
     int (*units)(void *priv, const char *job_id, uint32_t first, uint32_t end,
                  struct lathe_unit_view **ret, size_t *ret_count, struct lathe_error *err);
-    /* A worker says that it lives, for `ttl_ms` more; *ret_drain: it is to take nothing new, to
-     * finish what it has, and to end. */
+    /* A worker says that it lives, for `ttl_ms` more; *ret_drain: it is to finish what
+     * it has and to take nothing new, until it is started again. */
     int (*beat)(void *priv, const char *worker, const char *host, const char *record, int ttl_ms,
                 bool *ret_drain, struct lathe_error *err);
     /* It ends. Unknown is success. */

@@ -88,9 +88,8 @@ int lathe_cli_drain(const struct lathe_settings *settings)
     if (r == 0 && settings->json)
         answer = json_pack("{s:s, s:I}", "host", settings->input, "workers", (json_int_t)workers);
     else if (r == 0)
-        printf("%u worker%s of %s finish%s what %s and end%s; those started later work as usual\n",
-               workers, workers == 1 ? "" : "s", settings->input, workers == 1 ? "es" : "",
-               workers == 1 ? "it has" : "they have", workers == 1 ? "s" : "");
+        printf("%s: %u worker%s; what runs is finished, nothing new is taken until a restart\n",
+               settings->input, workers, workers == 1 ? "" : "s");
     lathe_fleet_close(&fleet);
     return lathe_fleet_answer(settings, answer, &err);
 }

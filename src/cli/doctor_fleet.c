@@ -42,9 +42,11 @@ void lathe_doctor_workers(struct lathe_doctor *d, struct lathe_findings *ret)
                                "worker %s on %s has version %s, %s has %s", worker->name,
                                worker->host, version_of(record), d->workers[0].host, first);
         if (worker->drain)
-            lathe_findings_add(ret, "fleet.draining", LATHE_FINDING_NOTE, NULL,
-                               "worker %s on %s was asked to end and still finishes its work",
-                               worker->name, worker->host);
+            lathe_findings_add(
+                ret, "fleet.draining", LATHE_FINDING_NOTE,
+                "systemctl restart lathe-worker    (on that host)",
+                "worker %s on %s is drained: it takes nothing new until it is started again",
+                worker->name, worker->host);
         json_decref(record);
     }
 }

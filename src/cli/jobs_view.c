@@ -132,7 +132,8 @@ json_t *lathe_unit_row(const struct lathe_unit_view *view, int64_t now_us)
     lathe_age_text(since, sizeof since, view->leased_us, now_us);
     snprintf(tries, sizeof tries, "%u",
              view->failures + view->deaths +
-                 (view->state == LATHE_UNIT_IS_DONE || view->state == LATHE_UNIT_IS_LEASED));
+                 (view->state == LATHE_UNIT_IS_DONE || view->state == LATHE_UNIT_IS_LEASED ||
+                  (view->state == LATHE_UNIT_IS_CLOSED && view->error))); /* ended the job */
     json_t *result = parsed(view->result);
     const char *encoder = json_string_value(json_object_get(result, "encoder"));
     _cleanup_free_ char *device = lathe_value_text(json_object_get(result, "device"));

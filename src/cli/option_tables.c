@@ -214,7 +214,7 @@ const struct lathe_command lathe_commands[] = {
     {"rm", "JOB [options]", "remove an ended job, its results and its uploaded source",
      plain_options, LATHE_COUNT(plain_options), A_JOB, 1, 1,
      "  lathe rm 0197f2c4-6a3e-7b52-9c1d-2f0e8a7b6c5d\n", lathe_cli_rm},
-    {"drain", "HOST [options]", "let the workers of a host finish what they have, and end",
+    {"drain", "HOST [options]", "let the workers of a host finish what they have, and no more",
      drain_options, LATHE_COUNT(drain_options), "the name of a host or a worker", 1, 1,
      "  lathe drain gpu-03\n", lathe_cli_drain},
     {"doctor", "[options]", "say what is wrong with this host and its servers, and the cure",

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- worker, host, record, ttl_ms: whether it was asked to end (0 or 1).
+-- worker, host, record, ttl_ms: whether it was drained (0 or 1).
 local key, now = 'lathe:worker:' .. id, now_us()
 call('ZREMRANGEBYSCORE', 'lathe:workers', '-inf', text(now))
 call('ZADD', 'lathe:workers', text(now + tonumber(ARGV[4]) * 1000), id)

@@ -24,7 +24,7 @@
 -- lathe:ended_by_age       zset  ids of those that have
 -- lathe:expiring           zset  ids of those by the time when their keys expire
 -- lathe:workers            zset  names of workers by the time when they count as gone
--- lathe:worker:<name>      hash  host, record, seen_us, and drain once it was asked to end
+-- lathe:worker:<name>      hash  host, record, seen_us, and drain once it was drained
 local call, fmt = redis.call, string.format
 local SUFFIXES = {'plan', 'done', 'lease', 'open', 'blocked', 'blocked_pilots', 'tries', 'floor',
     'unstored', 'errors'}

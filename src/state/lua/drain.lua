@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- name or host: how many workers were asked to end.
+-- name or host: how many workers take nothing new.
 local asked = 0
 for _, worker in ipairs(call('ZRANGEBYSCORE', 'lathe:workers', '(' .. text(now_us()), '+inf')) do
     local key = 'lathe:worker:' .. worker
