@@ -144,7 +144,8 @@ static int cut_pilot(struct cut *c, uint32_t index, const struct media_need *nee
                      struct lathe_error *err)
 {
     const struct lathe_plan *plan = &c->task.plan;
-    if (media_need_is_too_large(need, plan->pilots[index].source_bytes))
+    /* Short as it is, what lies before it may be as much as before a chunk. */
+    if (media_need_is_too_large(need, plan->source_bytes / plan->n_chunks))
         return tell_left_out(c, LATHE_UNIT_PILOT, index, err);
     char *path = lathe_cut_path(c->order->out_paths[0], LATHE_UNIT_PILOT, index, plan);
     int r = path ? copy_pilot(c, need, path, false, err) : lathe_error_nomem(err);

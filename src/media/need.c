@@ -6,7 +6,7 @@
 
 /* Beyond the reordering: decoders that hold a picture back, packets without one. */
 #define SPARE_PICTURES 4
-#define TIMES_ITS_OWN 4
+#define TIMES_ITS_OWN 16
 #define LEAD_IN_FREE_BYTES (1u << 20)
 
 static int64_t time_of(const struct lathe_plan *plan, const struct media_index *index, uint32_t i)

@@ -22,8 +22,8 @@ int media_need_chunks(const struct lathe_plan *plan, const struct media_index *i
 int media_need_pilots(const struct lathe_plan *plan, const struct media_index *index,
                       struct media_need **ret);
 
-/* What lies before a chunk may be much more than itself where key frames are rare. Then it is
- * cheaper to read the source, and no packets are cut for it. */
+/* What lies before a stretch may be very much more than itself where key frames are rare. Then it
+ * is cheaper to read the source, and no packets are cut for it. */
 bool media_need_is_too_large(const struct media_need *need, uint64_t own_bytes);
 
 #endif
