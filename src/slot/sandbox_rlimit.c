@@ -57,11 +57,15 @@ static int drop_capabilities(struct lathe_error *err)
     const uint32_t keep = 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH;
     if (syscall(SYS_capget, &header, data) < 0)
         return lathe_error_set(err, -errno, LATHE_FAULT_INTERNAL, "capget: %s", strerror(errno));
+    bool changes = false;
     for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
-        data[i].permitted &= i == 0 ? keep : 0;
-        data[i].effective = data[i].permitted & data[i].effective;
-        data[i].inheritable = 0;
+        struct __user_cap_data_struct left = {.permitted = i == 0 ? data[i].permitted & keep : 0};
+        left.effective = left.permitted & data[i].effective;
+        changes = changes || memcmp(&left, &data[i], sizeof left) != 0;
+        data[i] = left;
     }
+    if (!changes) /* a service manager's filter may not even let us ask */
+        return 0;
     if (syscall(SYS_capset, &header, data) < 0)
         return lathe_error_set(err, -errno, LATHE_FAULT_INTERNAL, "capset: %s", strerror(errno));
     return 0;
