@@ -23,6 +23,8 @@ int lathe_cli_retry(const struct lathe_settings *settings);
 int lathe_cli_fetch(const struct lathe_settings *settings);
 int lathe_cli_rm(const struct lathe_settings *settings);
 int lathe_cli_drain(const struct lathe_settings *settings);
+int lathe_cli_logs(const struct lathe_settings *settings);
+int lathe_cli_completion(const struct lathe_settings *settings);
 int lathe_cli_doctor(const struct lathe_settings *settings);
 
 /* Fired by SIGINT, SIGTERM and SIGHUP; made by main(). */

@@ -117,6 +117,8 @@ static const struct lathe_option config_options[] = {
 #define OPTIONS_FLEET OPTION_CONFIG, OPTION_JSON, OPTION_HELP
 
 static const struct lathe_option submit_options[] = {
+    {"output", 'o', LATHE_OPTION_TEXT, AT(output), "PATH", NULL, 0, 0,
+     "with --wait: bring the results here"},
     OPTIONS_JOB,
     {"priority", 0, LATHE_OPTION_COUNT, AT(priority), "N", NULL, -1000000, 1000000,
      "larger goes first [0]"},
@@ -154,6 +156,12 @@ static const struct lathe_option fetch_options[] = {
     OPTION_QUIET,
     OPTIONS_FLEET,
 };
+static const struct lathe_option logs_options[] = {
+    {"follow", 'f', LATHE_OPTION_FLAG, AT(follow), NULL, NULL, 0, 0, "go on with what comes"},
+    OPTION_JSON,
+    OPTION_HELP,
+};
+static const struct lathe_option completion_options[] = {OPTION_HELP};
 static const struct lathe_option drain_options[] = {OPTIONS_FLEET};
 static const struct lathe_option doctor_options[] = {
     {"production", 0, LATHE_OPTION_FLAG, AT(production), NULL, NULL, 0, 0,
@@ -182,9 +190,7 @@ const struct lathe_command lathe_commands[] = {
      lathe_cli_probe},
     {"submit", "FILE|KEY [options]", "let the fleet transcode a file, or an object of the store",
      submit_options, LATHE_COUNT(submit_options), "the name of a file or an object", 1, 1,
-     "  lathe submit film.mkv -r 1080p -r 480p --priority 5\n"
-     "  lathe submit raw/film.mkv -r 720p --wait\n",
-     lathe_cli_submit},
+     "  lathe submit film.mkv -r 720p --wait -o small.mp4\n", lathe_cli_submit},
     {"list", "[options]", "show the jobs of the fleet, the youngest first", list_options,
      LATHE_COUNT(list_options), NULL, 0, 0,
      "  lathe list --filter open\n"
@@ -214,11 +220,16 @@ const struct lathe_command lathe_commands[] = {
     {"rm", "JOB [options]", "remove an ended job, its results and its uploaded source",
      plain_options, LATHE_COUNT(plain_options), A_JOB, 1, 1,
      "  lathe rm 0197f2c4-6a3e-7b52-9c1d-2f0e8a7b6c5d\n", lathe_cli_rm},
+    {"logs", "JOB [options]", "show what this host's journal has about a job", logs_options,
+     LATHE_COUNT(logs_options), A_JOB, 1, 1,
+     "  lathe logs 0197f2c4-6a3e-7b52-9c1d-2f0e8a7b6c5d\n"
+     "  lathe logs 0197f2c4-6a3e-7b52-9c1d-2f0e8a7b6c5d --follow\n",
+     lathe_cli_logs},
     {"drain", "HOST [options]", "let the workers of a host finish what they have, and no more",
      drain_options, LATHE_COUNT(drain_options), "the name of a host or a worker", 1, 1,
      "  lathe drain gpu-03\n", lathe_cli_drain},
-    {"doctor", "[options]", "say what is wrong with this host and its servers, and the cure",
-     doctor_options, LATHE_COUNT(doctor_options), NULL, 0, 0,
+    {"doctor", "[options]", "say what is wrong with host and servers, and the cure", doctor_options,
+     LATHE_COUNT(doctor_options), NULL, 0, 0,
      "  lathe doctor\n"
      "  lathe doctor --production --json\n",
      lathe_cli_doctor},
@@ -227,5 +238,8 @@ const struct lathe_command lathe_commands[] = {
      "  lathe config\n"
      "  lathe config --sample >lathe.conf\n",
      lathe_cli_config},
+    {"completion", "bash|zsh [options]", "print what a shell completes commands with",
+     completion_options, LATHE_COUNT(completion_options), "a shell: bash or zsh", 1, 1,
+     "  source <(lathe completion bash)\n", lathe_cli_completion},
 };
 const size_t lathe_n_commands = LATHE_COUNT(lathe_commands);

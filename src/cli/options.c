@@ -214,7 +214,7 @@ char *lathe_options_help(const struct lathe_command *command)
     } else {
         fprintf(f, "lathe COMMAND ... : video transcoding in chunks, joined without a seam\n\n");
         for (size_t i = 0; i < lathe_n_commands; i++)
-            fprintf(f, "  lathe %-8s%s\n", lathe_commands[i].name, lathe_commands[i].summary);
+            fprintf(f, "  lathe %-11s%s\n", lathe_commands[i].name, lathe_commands[i].summary);
         fprintf(f, "\n\"lathe help COMMAND\" says more. \"lathe --version\" shows the version.\n"
                    "Exit codes: 0 done, 1 failed, 2 wrong use, 69 a server cannot be reached,\n"
                    "78 wrong configuration, 130 interrupted.\n");

@@ -26,7 +26,7 @@ struct lathe_settings {
     bool sample, reference, man; /* of config */
     int priority, filter, limit; /* limit 0 = the command's */
     const char *from;            /* cursor of a list */
-    bool wait, all, once, from_start, production;
+    bool wait, all, once, from_start, production, follow;
     const char *config; /* the file of the configuration */
 };
 

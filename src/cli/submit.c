@@ -161,9 +161,19 @@ static int wait_for_end(struct submit *s, struct lathe_error *err)
     return r;
 }
 
+static int check_settings(const struct lathe_settings *settings, struct lathe_error *err)
+{
+    if (settings->output && !settings->wait) {
+        lathe_error_set(err, -EINVAL, LATHE_FAULT_USAGE, "--output needs --wait");
+        lathe_error_hint(err, "or fetch the result later: lathe fetch JOB -o PATH");
+        return -EINVAL;
+    }
+    return lathe_cli_check_settings(settings, err);
+}
+
 static int submit(struct submit *s, struct lathe_error *err)
 {
-    int r = lathe_cli_check_settings(s->settings, err);
+    int r = check_settings(s->settings, err);
     if (r == 0)
         r = lathe_fleet_open(LATHE_FLEET_ALL | LATHE_FLEET_DOOR, &s->fleet, err);
     if (r == 0)
@@ -190,6 +200,22 @@ static void print(const struct submit *s)
     }
 }
 
+/* Brings all results here. What this host's worker kept for nobody else goes then; in a fleet,
+ * others may still want it. */
+static int take_home(const struct lathe_settings *settings, const char *id, bool by_door)
+{
+    struct lathe_settings fetch = *settings;
+    fetch.input = id;
+    fetch.n_renditions = 0;
+    int code = lathe_cli_fetch(&fetch);
+    struct lathe_fleet fleet;
+    if (code != 0 || !by_door || lathe_fleet_open(LATHE_FLEET_ALL | LATHE_FLEET_DOOR, &fleet, NULL))
+        return code;
+    (void)lathe_fleet_forget(&fleet, id, NULL); /* else it is in the list, with its size */
+    lathe_fleet_close(&fleet);
+    return 0;
+}
+
 int lathe_cli_submit(const struct lathe_settings *settings)
 {
     struct submit s = {.settings = settings, .started_us = lathe_clock_monotonic_us()};
@@ -199,11 +225,17 @@ int lathe_cli_submit(const struct lathe_settings *settings)
     json_t *answer = NULL;
     if (submit(&s, &err) == 0 && settings->json)
         answer = s.report ? json_incref(s.report) : lathe_fleet_job_answer(s.job.id, "queued");
-    else if (!err.code)
+    else if (!err.code && !settings->output)
         print(&s);
+    char id[LATHE_ID_MAX + 1];
+    bool by_door = s.fleet.door != NULL;
+    snprintf(id, sizeof id, "%s", s.job.id);
     json_decref(s.report);
     lathe_job_finish(&s.job);
     lathe_input_finish(&s.input);
     lathe_fleet_close(&s.fleet);
-    return lathe_fleet_answer(settings, answer, &err);
+    if (err.code || !settings->output)
+        return lathe_fleet_answer(settings, answer, &err);
+    json_decref(answer);
+    return take_home(settings, id, by_door);
 }

@@ -126,7 +126,8 @@ static int submit(struct lathe_flow *flow, struct lathe_cancel *stop,
         (void)lathe_store_remove(flow->store, job.source_key, NULL);
     if (r == 0) {
         lathe_metrics_add(LATHE_METRIC_JOBS_SUBMITTED, NULL, 1);
-        lathe_log_info("job %s: accepted from user %u", job.id, (unsigned)peer->uid);
+        const struct lathe_log_fields fields = {.job = job.id, .chunk = -1, .attempt = -1};
+        lathe_log_event(LATHE_LOG_INFO, &fields, "accepted from user %u", (unsigned)peer->uid);
         *ret = json_pack("{s:s}", "id", job.id);
     }
     lathe_job_finish(&job);
@@ -200,8 +201,9 @@ static int cancel(struct lathe_flow *flow, const struct lathe_door_peer *peer, c
     char reason[64];
     snprintf(reason, sizeof reason, "cancelled by user %u", (unsigned)peer->uid);
     int r = lathe_flow_cancel(flow, id, reason, err);
+    const struct lathe_log_fields fields = {.job = id, .chunk = -1, .attempt = -1};
     if (r == 0)
-        lathe_log_info("job %s: %s", id, reason);
+        lathe_log_event(LATHE_LOG_INFO, &fields, "%s", reason);
     return r;
 }
 
