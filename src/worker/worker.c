@@ -14,6 +14,7 @@
 #include "lathe/scratch.h"
 #include "lathe/serve.h"
 
+#define STATUS_US (5 * 1000000LL)
 #define LOOP_MAX_US (30 * 1000000LL) /* a control loop that is slower is stuck */
 
 struct parts {
@@ -23,7 +24,9 @@ struct parts {
     struct lathe_serve *serve;
     struct lathe_door *door;
     uint64_t watchdog_us;
-    int64_t petted_us;
+    int64_t petted_us, told_us;
+    double told_frames;
+    bool is_stopping;
 };
 
 static void notice(void *opaque, enum lathe_log_level level, const char *text)
@@ -53,8 +56,26 @@ static bool is_ready(void *opaque, char *why, size_t size)
 static void count_loop(void *opaque)
 {
     struct lathe_worker *worker = opaque;
+    lathe_metrics_set(LATHE_METRIC_WORKER_DRAINING, NULL, lathe_cancel_is_triggered(worker->drain));
     lathe_metrics_set(LATHE_METRIC_CONTROL_LOOP_AGE, NULL,
                       (double)(lathe_clock_monotonic_us() - atomic_load(&worker->ticked_us)) / 1e6);
+}
+
+/* What systemctl status shows, now and then. */
+static void tell_status(struct parts *parts, int64_t now_us)
+{
+    int64_t since_us = now_us - parts->told_us;
+    if (since_us < STATUS_US)
+        return;
+    double frames = lathe_metrics_sum(LATHE_METRIC_PROCESSED_FRAMES);
+    double fps = (frames - parts->told_frames) * 1e6 / (double)since_us;
+    bool drains = lathe_cancel_is_triggered(parts->worker->drain);
+    (void)lathe_notify("STATUS=%s%.0f tasks, %.0f fps; %.0f jobs finished, %.0f failed",
+                       drains ? "draining: " : "", lathe_metrics_sum(LATHE_METRIC_TASKS_RUNNING),
+                       fps, lathe_metrics_sum(LATHE_METRIC_JOBS_FINISHED),
+                       lathe_metrics_sum(LATHE_METRIC_JOBS_FAILED));
+    parts->told_us = now_us;
+    parts->told_frames = frames;
 }
 
 /* The control loop: about ten times a second. */
@@ -70,8 +91,12 @@ static void tick(void *opaque)
         parts->petted_us = now_us;
         (void)lathe_notify("WATCHDOG=1");
     }
-    if (lathe_cancel_is_triggered(worker->drain))
+    if (!parts->is_stopping && lathe_cancel_is_triggered(worker->drain)) {
+        parts->is_stopping = true;
+        parts->told_us = 0;
         (void)lathe_notify("STOPPING=1");
+    }
+    tell_status(parts, now_us);
 }
 
 /* --- putting together --- */
@@ -199,7 +224,7 @@ static int run(struct parts *parts, struct lathe_error *err)
                    lathe_agent_name(worker->agent), lathe_agent_slots(worker->agent),
                    worker->config.queue_driver, worker->config.state_driver,
                    worker->config.store_driver, where);
-    (void)lathe_notify("READY=1\nSTATUS=works with %u slots", lathe_agent_slots(worker->agent));
+    (void)lathe_notify("READY=1");
     return lathe_agent_run(worker->agent, NULL, tick, parts, err);
 }
 

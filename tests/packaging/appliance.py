@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The Debian package on a clean system that is booted with systemd: installed, used by an ordinary user, scraped
+by a real Prometheus, killed, frozen, stopped, misconfigured, upgraded, removed. Its last line has the three
+numbers of scripts/test.
+
+usage: tests/packaging/appliance.py DEB WORK [--suite bookworm] [CASE]...
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from container import Cannot, Container, check_host, make_root, needs_of  # noqa: E402
+
+UNIT = "lathe-worker.service"
+SECONDS = 20  # of the clip
+
+
+def wait_for(what, condition, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.25)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+class Appliance:
+    def __init__(self, deb, work, suite):
+        self.deb, self.work, self.suite = deb, work, suite
+        self.root = os.path.join(work, "root")
+        make_root(suite, needs_of(deb), self.root)
+        self.box = Container(self.root, os.path.join(work, "console.log"))
+        self.before = self.files()
+
+    # --- helpers ---
+    def files(self):
+        """Everything that a package could leave; what dpkg, systemd and the system write for themselves is left out."""
+        own = ("/var/lib/dpkg", "/var/log", "/var/cache/ldconfig", "/var/cache/debconf", "/var/lib/systemd",
+               "/run/systemd", "/run/log", "/run/user", "/var/tmp/systemd-private", "/etc/passwd", "/etc/group",
+               "/etc/shadow", "/etc/gshadow", "/etc/.pwd.lock", "/etc/subuid", "/etc/subgid", "/run/dbus",
+               "/home", "/var/mail", "/etc/ld.so.cache", "/run/utmp", "/var/lib/private", "/run/lock", "/run/udev")
+        found = self.box.ask("find /etc /usr /var /lib /run /opt /srv -xdev 2>/dev/null").splitlines()
+        return {path for path in found if not path.startswith(own)}
+
+    def as_user(self, user, command, check=True, timeout=300):
+        return self.box.run(f"cd /home/{user} && runuser -u {user} -- {command}", check=check, timeout=timeout)
+
+    def active(self):
+        return self.box.run(f"systemctl is-active {UNIT}", check=False).stdout.strip() == "active"
+
+    def scrape(self, path="/metrics"):
+        """Through the container's own loopback."""
+        return subprocess.run(self.box.enter("-n") + ["curl", "-s", "-m", "20", "http://127.0.0.1:9640" + path],
+                              capture_output=True, text=True, timeout=30).stdout
+
+    def figure(self, name):
+        return sum(float(line.rsplit(" ", 1)[1]) for line in self.scrape().splitlines()
+                   if line.startswith(name) and not line.startswith("#"))
+
+    def submit(self, options="--preset veryslow -r 360p"):
+        return self.as_user("alice", f"lathe submit clip.mp4 {options}").stdout.split()[0]
+
+    def status(self, job):
+        return json.loads(self.as_user("alice", f"lathe status {job} --json").stdout)
+
+    def work_begins(self, job):
+        wait_for(f"job {job} is at work",
+                 lambda: self.status(job)["status"] == "transcoding" and self.figure("lathe_tasks_running") > 0)
+
+    def completes(self, job):
+        def ended():
+            state = self.status(job)
+            assert state["status"] not in ("failed", "cancelled"), state
+            return state["status"] == "completed"
+        wait_for(f"job {job} completes", ended, 240)
+
+    def check_video(self, path, frames):
+        found = subprocess.check_output(
+            ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries",
+             "stream=nb_read_frames", "-of", "csv=p=0", str(path)], text=True)
+        assert found.strip().strip(",") == str(frames), f"{path}: {found.strip()} frames, not {frames}"
+
+    # --- cases, in this order ---
+    def installs_and_runs(self):
+        shutil.copy(self.deb, self.root + "/root/lathe.deb")
+        self.box.run("dpkg -i /root/lathe.deb")
+        wait_for("the unit is active", self.active)
+        assert self.box.ask(f"systemctl is-enabled {UNIT} lathe.target").split() == ["enabled", "enabled"]
+        groups = self.box.ask("id -nG lathe").split()
+        assert {"lathe", "video", "render"} <= set(groups), groups
+        assert self.box.ask("stat -c '%a %U %G' /run/lathe") == "750 lathe lathe"
+        assert self.box.ask("stat -c '%a %U %G' /run/lathe/door.sock") == "660 lathe lathe"
+        assert self.box.ask("stat -c '%a %U' /var/lib/lathe") == "700 lathe"
+        assert self.box.show(UNIT, "StatusText"), "no status text"
+        assert self.box.ask("systemctl --failed --no-legend") == ""
+
+    def verify_and_exposure(self):
+        said = self.box.run(f"systemd-analyze verify --man=no {UNIT} lathe-worker@0.service lathe-gpu-setup.service "
+                            "lathe.target lathe.slice 2>&1", check=False).stdout
+        assert said.strip() == "", said
+        self.box.run(f"systemd-analyze security --no-pager --threshold=20 {UNIT} >/dev/null")
+
+    def member_of_the_group_gets_a_result(self):
+        self.box.run("useradd -m -G lathe alice && useradd -m bob && chmod 700 /home/alice /home/bob")
+        for user in ("alice", "bob"):
+            shutil.copy(os.path.join(self.work, "clip.mp4"), self.root + f"/home/{user}/clip.mp4")
+            self.box.run(f"chown {user}: /home/{user}/clip.mp4 && chmod 600 /home/{user}/clip.mp4")
+        # The worker itself could not open it.
+        assert self.box.run("runuser -u lathe -- cat /home/alice/clip.mp4", check=False).returncode != 0, "no secret"
+        self.as_user("alice", "lathe submit clip.mp4 -r 240p --wait -o small.mp4")
+        assert self.box.ask("stat -c '%U %h' /home/alice/small.mp4") == "alice 1"
+        self.check_video(self.root + "/home/alice/small.mp4", SECONDS * 25)
+        self.as_user("alice", "lathe submit clip.mp4 -r 240p -r 144p --wait -o ladder")
+        self.check_video(self.root + "/home/alice/ladder/output_144p.mp4", SECONDS * 25)
+        assert self.as_user("alice", "lathe list").stdout.strip() == "no jobs", "jobs stay after their results were taken"
+        assert self.box.run("runuser -u alice -- ls /var/lib/lathe", check=False).returncode != 0, "the group sees files"
+
+    def others_stay_outside(self):
+        refused = self.as_user("bob", "lathe submit clip.mp4 -r 240p --wait -o small.mp4", check=False)
+        assert refused.returncode == 1, refused
+        assert "adduser USER lathe" in refused.stderr and len(refused.stderr.splitlines()) == 1, refused.stderr
+
+    def journal_has_fields(self):
+        job = self.submit("-r 144p")
+        self.completes(job)
+        entries = [json.loads(line) for line in self.box.ask(f"journalctl -o json LATHE_JOB={job}").splitlines()]
+        assert any(entry.get("LATHE_TASK") == "chunk" and entry.get("LATHE_CHUNK") == "0" and
+                   entry.get("PRIORITY") == "6" and entry.get("_SYSTEMD_UNIT") == UNIT for entry in entries), entries
+        logs = self.box.ask(f"lathe logs {job}")
+        assert "chunk 0: done" in logs and "the job is completed" in logs, logs
+        self.as_user("alice", f"lathe fetch {job} -o fetched.mp4 --quiet")
+        self.check_video(self.root + "/home/alice/fetched.mp4", SECONDS * 25)
+        self.as_user("alice", f"lathe rm {job}")
+
+    def prometheus_scrapes(self):
+        if not shutil.which("prometheus"):
+            raise Cannot("prometheus is not installed")
+        here = os.path.join(self.work, "prometheus")
+        rules = os.path.join(os.path.dirname(__file__), "../../monitoring/lathe.rules.yml")
+        os.makedirs(here)
+        with open(here + "/prometheus.yml", "w") as f:
+            f.write("global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+                    f"rule_files: ['{os.path.abspath(rules)}']\n"
+                    "scrape_configs:\n  - job_name: lathe\n    static_configs: [{targets: ['127.0.0.1:9640']}]\n")
+        prometheus = subprocess.Popen(
+            self.box.enter("-n") + ["prometheus", f"--config.file={here}/prometheus.yml",
+                                    f"--storage.tsdb.path={here}/data", "--web.listen-address=127.0.0.1:9090"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            def query(text):
+                got = subprocess.run(self.box.enter("-n") + ["promtool", "query", "instant", "-o", "json",
+                                                             "http://127.0.0.1:9090", text],
+                                     capture_output=True, text=True, timeout=30).stdout
+                return [float(one["value"][1]) for one in json.loads(got or "[]")]
+            wait_for("a sample", lambda: query('up{job="lathe"} == 1'))
+            assert query("lathe_build_info") == [1]
+            assert sum(query('lathe_encoded_frames_total{device="software"}')) >= SECONDS * 25
+            assert query('count(ALERTS{alertstate="firing"})') == []
+        finally:
+            prometheus.terminate()
+            prometheus.wait(20)
+        promtool = subprocess.run(["promtool", "check", "metrics"], input=self.scrape(), capture_output=True, text=True)
+        assert promtool.returncode == 0, promtool.stdout + promtool.stderr
+        assert self.scrape("/healthz") == "ok\n" and self.scrape("/readyz") == "ok\n"
+
+    def killed_and_goes_on(self):
+        restarts = int(self.box.show(UNIT, "NRestarts"))
+        job = self.submit()
+        self.work_begins(job)
+        self.box.run(f"systemctl kill -s KILL {UNIT}")
+        wait_for("a restart", lambda: int(self.box.show(UNIT, "NRestarts")) > restarts and self.active())
+        self.completes(job)
+        self.as_user("alice", f"lathe rm {job}")
+
+    def watchdog_catches_a_frozen_loop(self):
+        self.box.run("mkdir -p /run/systemd/system/lathe-worker.service.d && printf '[Service]\\nWatchdogSec=4\\n' "
+                     ">/run/systemd/system/lathe-worker.service.d/test.conf && systemctl daemon-reload && "
+                     f"systemctl restart {UNIT}")
+        pid = self.box.show(UNIT, "MainPID")
+        time.sleep(6)  # longer than the watchdog waits: a healthy worker lives
+        assert self.box.show(UNIT, "MainPID") == pid, "the watchdog ended a healthy worker"
+        self.box.run(f"kill -STOP {pid}")
+        wait_for("the watchdog", lambda: self.box.show(UNIT, "MainPID") not in (pid, "0") and self.active())
+        assert "watchdog" in self.box.ask(f"journalctl -u {UNIT}").lower()
+        self.box.run("rm /run/systemd/system/lathe-worker.service.d/test.conf && systemctl daemon-reload")
+
+    def stop_drains(self):
+        job = self.submit()
+        self.work_begins(job)
+        started = self.figure("lathe_tasks_started_total{task=\"chunk\"")
+        self.box.run(f"systemctl stop {UNIT}", timeout=200)
+        assert self.box.show(UNIT, "Result") == "success" and self.box.show(UNIT, "ExecMainStatus") == "0"
+        log = self.box.ask(f"journalctl -u {UNIT} -o cat")
+        assert "draining" in log and started >= 0
+        self.box.run(f"systemctl start {UNIT}")
+        state = self.status(job)
+        assert state["status"] in ("transcoding", "merging", "completed") and not state["error"], state
+        self.completes(job)
+        self.as_user("alice", f"lathe rm {job}")
+
+    def reload_is_heard(self):
+        self.box.run(f"systemctl reload {UNIT}")
+        wait_for("a log entry", lambda: "was read again" in self.box.ask(f"journalctl -u {UNIT} -o cat"))
+        assert self.active()
+
+    def wrong_configuration_stops(self):
+        conf = self.box.path("/etc/lathe/lathe.conf")
+        text = conf.read_text()
+        conf.write_text(text + "slots = \"many\";\n")
+        mark = self.box.ask("date +%s")
+        self.box.run(f"systemctl restart {UNIT}", check=False)
+        wait_for("it gives up", lambda: self.box.show(UNIT, "ActiveState") == "failed")
+        time.sleep(7)  # longer than a restart would wait
+        assert self.box.show(UNIT, "ActiveState") == "failed" and self.box.show(UNIT, "NRestarts") == "0"
+        assert self.box.show(UNIT, "ExecMainStatus") == "78"
+        errors = self.box.ask(f"journalctl -u {UNIT} -o cat --since @{mark} -p err _COMM=lathe-worker").splitlines()
+        assert len(errors) == 1 and "lathe.conf:" in errors[0] and "slots" in errors[0], errors
+        conf.write_text(text)
+        self.box.run(f"systemctl restart {UNIT}")
+        wait_for("it runs again", self.active)
+
+    def upgrade_keeps_configuration_and_jobs(self):
+        conf = self.box.path("/etc/lathe/lathe.conf")
+        conf.write_text(conf.read_text() + "# a line of the administrator\ndrain_seconds = 5;\n")
+        job = self.submit()
+        self.work_begins(job)
+        tree = os.path.join(self.work, "newer")
+        subprocess.run(["dpkg-deb", "-R", self.deb, tree], check=True)
+        control = pathlib.Path(tree, "DEBIAN/control")
+        control.write_text(control.read_text().replace("\nVersion: ", "\nVersion: 1:", 1))
+        pathlib.Path(tree, "etc/lathe/lathe.conf").write_text("# a newer sample\n")
+        subprocess.run(["dpkg-deb", "-b", tree, self.root + "/root/newer.deb"], check=True, stdout=subprocess.DEVNULL)
+        pid = self.box.show(UNIT, "MainPID")
+        self.box.run("dpkg -i --force-confdef --force-confold /root/newer.deb", timeout=300)
+        wait_for("it runs again", self.active)
+        assert self.box.show(UNIT, "MainPID") != pid, "the old worker still runs"
+        assert "a line of the administrator" in conf.read_text()
+        self.completes(job)
+        self.as_user("alice", f"lathe fetch {job} -o after.mp4 --quiet")
+        self.check_video(self.root + "/home/alice/after.mp4", SECONDS * 25)
+
+    def remove_and_purge(self):
+        self.box.run("dpkg -r lathe", timeout=300)
+        assert self.box.path("/etc/lathe/lathe.conf").exists() and self.box.path("/var/lib/lathe/state.db").exists()
+        assert not self.active()
+        self.box.run("dpkg -P lathe")
+        # The scratch folder of a command is its user's.
+        left = sorted(path for path in self.files() - self.before if not path.startswith("/var/tmp/lathe-1"))
+        assert left == [], left
+        assert "lathe" not in self.box.ask("systemctl list-unit-files --no-legend")
+
+
+CASES = [Appliance.installs_and_runs, Appliance.verify_and_exposure, Appliance.member_of_the_group_gets_a_result,
+         Appliance.others_stay_outside, Appliance.journal_has_fields, Appliance.prometheus_scrapes,
+         Appliance.killed_and_goes_on, Appliance.watchdog_catches_a_frozen_loop, Appliance.stop_drains,
+         Appliance.reload_is_heard, Appliance.wrong_configuration_stops,
+         Appliance.upgrade_keeps_configuration_and_jobs, Appliance.remove_and_purge]
+
+
+def run(appliance, wanted):
+    passed = failed = skipped = 0
+    for case in CASES:
+        if wanted and case.__name__ not in wanted:
+            continue
+        name = f"{appliance.suite}: {case.__name__}"
+        try:
+            case(appliance)
+            passed += 1
+            print(f"ok - {name}", flush=True)
+        except Cannot as why:
+            skipped += 1
+            print(f"skip - {name}: {why}", flush=True)
+        except (AssertionError, subprocess.SubprocessError, OSError, LookupError, ValueError) as why:
+            failed += 1
+            print(f"not ok - {name}: {why}", flush=True)
+            log = appliance.box.run(f"journalctl -u {UNIT} -o short-monotonic -n 25 --no-hostname", check=False).stdout
+            print("    " + log.replace("\n", "\n    "), flush=True)
+            if case is Appliance.installs_and_runs:
+                break
+    return passed, failed, skipped
+
+
+def main():
+    arguments = sys.argv[1:]
+    suite = "bookworm"
+    if "--suite" in arguments:
+        at = arguments.index("--suite")
+        suite = arguments[at + 1]
+        del arguments[at:at + 2]
+    deb, work, wanted = os.path.abspath(arguments[0]), os.path.abspath(arguments[1]), arguments[2:]
+    counts = (0, 0, 1)
+    appliance = None
+    try:
+        check_host()
+        for tool in ("ffmpeg", "ffprobe", "curl"):
+            if not shutil.which(tool):
+                raise Cannot(f"{tool} is not installed")
+        shutil.rmtree(work, ignore_errors=True)
+        os.makedirs(work)
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={SECONDS}",
+                        "-f", "lavfi", "-i", f"sine=duration={SECONDS}", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25",
+                        "-c:a", "aac", os.path.join(work, "clip.mp4")], check=True, timeout=120)
+        appliance = Appliance(deb, work, suite)
+        counts = run(appliance, wanted)
+    except Cannot as why:
+        print(f"skip - {suite}: {why}")
+    finally:
+        if appliance:
+            appliance.box.stop()
+            shutil.rmtree(appliance.root, ignore_errors=True)
+    print("%d passed, %d failed, %d skipped" % counts)
+    return counts[1] > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
