@@ -6,6 +6,7 @@
  *   LATHE_SLOT_FAKE      faults, separated by blanks: VERB:INDEX:FAULT[:TIMES]; INDEX may be "*";
  *                        FAULT "gpu-…" is for orders with a GPU only, and may be a verdict
  *   LATHE_SLOT_FAKE_CHUNKS  chunks of the plan, 4 if unset
+ *   LATHE_SLOT_FAKE_LAG     chunks that one does not wait for, 3 if unset
  *   LATHE_SLOT_FAKE_DIR  orders are written to "log" here; attempts that faulted are counted here
  */
 #include <errno.h>
@@ -246,7 +247,8 @@ static json_t *split(const struct lathe_order *order)
     plan.encoder_threads = 1;
     plan.passes = 1;
     plan.gop_seconds = 1;
-    plan.rate_lag = 3;
+    const char *lag = getenv("LATHE_SLOT_FAKE_LAG");
+    plan.rate_lag = lag ? (uint32_t)atoi(lag) : 3;
     plan.n_renditions = order->job->n_renditions;
     for (int i = 0; i < plan.n_renditions; i++) {
         struct lathe_plan_rendition *r = &plan.renditions[i];

@@ -103,6 +103,19 @@ static void test_with_patience_a_server_comes_back(void **state)
     assert_int_equal(ask(&fake, 8, NULL), 8); /* also when nobody wants to know why */
 }
 
+static void test_who_asks_for_work_does_not_wait(void **state)
+{
+    struct seen seen = {0};
+    struct fake_script script = {2, -EAGAIN, LATHE_FAULT_SERVER, 0};
+    struct fake fake = {&driver, {*state, waiting, &seen}, &script};
+    lathe_patience_suspend(true);
+    assert_int_equal(ask(&fake, 7, NULL), -EAGAIN);
+    lathe_patience_suspend(false);
+    assert_int_equal(script.asked, 1);
+    assert_int_equal(seen.waits, 1); /* but it is known that the server is away */
+    assert_int_equal(ask(&fake, 7, NULL), 7);
+}
+
 static void test_what_waiting_does_not_cure_is_told_at_once(void **state)
 {
     static const struct {
@@ -142,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_patience_the_caller_is_told_at_once),
         cmocka_unit_test_setup_teardown(test_with_patience_a_server_comes_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_asks_for_work_does_not_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_waiting_does_not_cure_is_told_at_once, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_cancelling_ends_the_wait, set_up, tear_down),

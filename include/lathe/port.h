@@ -26,6 +26,10 @@ struct lathe_patience {
     void *opaque;
 };
 
+/* Calls of this thread are not repeated while `impatient`: those that ask for new work, which can
+ * be asked for again, and should come after those that deliver what is done. */
+void lathe_patience_suspend(bool impatient);
+
 /* Whether waiting can help with this error of a port. */
 bool lathe_patience_is_for(const struct lathe_error *why);
 

@@ -63,6 +63,9 @@ static int open_ports(struct lathe_agent *agent, struct lathe_error *err)
             why = (struct lathe_error){0};
             r = open_one[port](agent, &why);
         } while (r < 0 && lathe_outage_wait_at_start(agent, port, &tries, &why));
+        if (r < 0 && (lathe_cancel_is_triggered(agent->options.drain) ||
+                      lathe_cancel_is_triggered(agent->options.cancel)))
+            return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "interrupted");
         if (r < 0) {
             if (err)
                 *err = why;

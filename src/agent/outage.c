@@ -8,6 +8,7 @@
 #include "parts.h"
 
 #define SAY_US (60 * 1000000LL)
+#define DELIVERY_US (6 * 1000000LL) /* the longest pause of a patient call, and a little */
 
 static const char *const names[] = {"queue", "state", "store"};
 
@@ -23,8 +24,10 @@ static void waiting(void *opaque, const struct lathe_error *why)
         o->since_us = now_us;
     if (why && say)
         o->said_us = now_us;
-    if (!why)
+    if (!why && since_us) {
         o->since_us = 0;
+        o->ended_us = now_us;
+    }
     pthread_mutex_unlock(&o->lock);
     if (!say)
         return;
@@ -35,6 +38,19 @@ static void waiting(void *opaque, const struct lathe_error *why)
     else
         lathe_agent_notice(o->agent, LATHE_LOG_WARNING, "waiting for the %s since %lld s: %s%s%s",
                            o->name, seconds, why->what, why->hint[0] ? "; " : "", why->hint);
+}
+
+bool lathe_outages_are_over(struct lathe_agent *agent)
+{
+    int64_t now_us = lathe_clock_monotonic_us();
+    bool over = true;
+    for (size_t i = 0; i < LATHE_COUNT(names); i++) {
+        struct lathe_outage *o = &agent->outages[i];
+        pthread_mutex_lock(&o->lock);
+        over = over && !o->since_us && (!o->ended_us || now_us - o->ended_us >= DELIVERY_US);
+        pthread_mutex_unlock(&o->lock);
+    }
+    return over;
 }
 
 int lathe_outages_init(struct lathe_agent *agent, struct lathe_error *err)

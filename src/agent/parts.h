@@ -24,6 +24,7 @@ struct lathe_outage {
     const char *name; /* "queue" */
     pthread_mutex_t lock;
     int64_t since_us, said_us; /* 0 = it answers */
+    int64_t ended_us;          /* the last one; 0 = there was none */
 };
 
 struct lathe_agent {
@@ -75,6 +76,9 @@ void lathe_outages_clear(struct lathe_agent *agent);
 /* A port cannot be opened for the reason given: waits, and says whether to try again. */
 bool lathe_outage_wait_at_start(struct lathe_agent *agent, unsigned port, unsigned *tries,
                                 const struct lathe_error *why);
+/* Whether all answer, and have done so long enough for what was finished meanwhile to be delivered.
+ */
+bool lathe_outages_are_over(struct lathe_agent *agent);
 /* Sets the patience of the ports that are open. */
 void lathe_outages_be_patient(struct lathe_agent *agent);
 

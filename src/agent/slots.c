@@ -15,7 +15,6 @@
 #define THREADS_MAX 512
 #define IDLE_POLL_MS 1000
 #define TICK_MS 100
-#define TROUBLE_POLL_MS 5000            /* after an error of this host */
 #define STUCK_LIMIT_US (60 * 1000000LL) /* with no slot left that works */
 #define LAST_CALL_US (2 * 1000000LL)    /* of a drain, for threads that run nothing */
 
@@ -123,7 +122,8 @@ static void serve(struct slot_thread *me)
         uint64_t generation = current_generation(agent, &over);
         if (over)
             return;
-        if (is_stuck(me) || !atomic_load(&agent->has_room) || atomic_load(&agent->is_paused)) {
+        if (is_stuck(me) || !atomic_load(&agent->has_room) || atomic_load(&agent->is_paused) ||
+            !lathe_outages_are_over(agent)) {
             sleep_until_change(agent, generation, IDLE_POLL_MS);
             continue;
         }
@@ -138,11 +138,11 @@ static void serve(struct slot_thread *me)
             lathe_agent_end(agent, &why);
             return;
         }
-        if (looked < 0 && looked != -ECANCELED)
+        if (looked < 0 && looked != -ECANCELED && !lathe_patience_is_for(&why)) {
             complain(me, &why);
-        if (looked < 0)
             lathe_backoff(6, agent->stop);
-        else if (r == 0)
+        }
+        if (r == 0)
             sleep_until_change(agent, generation, IDLE_POLL_MS);
     }
 }

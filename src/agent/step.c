@@ -9,6 +9,7 @@
 #include "parts.h"
 
 #define SWEEP_US (5 * 1000000LL)
+#define BELL_AGAIN_MS 2000
 
 /* A job that the state has lost is made again from the store, if that has it. */
 static int revive(struct lathe_agent *agent, const char *job_id, struct lathe_error *err)
@@ -33,37 +34,45 @@ static int serve_wanted(struct lathe_agent *agent, struct lathe_error *err)
     return job_id[0] ? revive(agent, job_id, err) : 0;
 }
 
-/* 1 when there was something to do for this job. */
-static int split_or_revive(struct lathe_agent *agent, const char *job_id, struct lathe_error *err)
+/* A job whose split is not to be had: it may be lost, or committed by a worker that died before it
+ * was published. *ret_later: the bell is to ring again. */
+static int look_after(struct lathe_agent *agent, const char *job_id, bool *ret_later,
+                      struct lathe_error *err)
 {
-    int r = lathe_flow_split(&agent->flow, job_id, err);
-    if (r != 0)
-        return r;
     struct lathe_job_view view = {0};
     struct lathe_error why = {0};
-    r = lathe_state_get(agent->flow.state, job_id, &view, &why);
+    int r = lathe_state_get(agent->flow.state, job_id, &view, &why);
+    enum lathe_job_status status = view.status;
     lathe_job_view_clear(&view);
     if (r == -ENOENT)
         return revive(agent, job_id, err);
     if (r < 0 && err)
         *err = why;
-    return r;
+    *ret_later = r == 0 && status == LATHE_JOB_MERGING;
+    return r == 0 && status == LATHE_JOB_COMPLETED ? lathe_flow_publish(&agent->flow, job_id, err)
+                                                   : r;
 }
 
 static int serve_job_bell(struct lathe_agent *agent, struct lathe_error *err)
 {
     struct lathe_flow *flow = &agent->flow;
     struct lathe_message message = {0};
+    lathe_patience_suspend(true);
     int r = lathe_queue_take(flow->queue, LATHE_TOPIC_JOBS, 0, &message, flow->cancel, err);
+    lathe_patience_suspend(false);
     if (r <= 0)
         return r;
     char job_id[LATHE_ID_MAX + 1];
     int worked = 0;
-    if (lathe_bell_read(&message, job_id, NULL))
-        r = worked = split_or_revive(agent, job_id, err);
-    /* Busy or failed: the state knows, and a sweep comes back to it. */
-    if (r < 0)
-        (void)lathe_queue_release(flow->queue, &message, 0, NULL);
+    bool later = false;
+    if (lathe_bell_read(&message, job_id, NULL)) {
+        r = worked = lathe_flow_split(flow, job_id, err);
+        if (r == 0 && agent->options.is_daemon)
+            r = worked = look_after(agent, job_id, &later, err);
+    }
+    /* A split that is busy or failed: the state knows, and a sweep comes back to it. */
+    if (r < 0 || later)
+        (void)lathe_queue_release(flow->queue, &message, r < 0 ? 0 : BELL_AGAIN_MS, NULL);
     else
         r = lathe_queue_done(flow->queue, &message, err);
     lathe_message_clear(&message);
@@ -75,8 +84,10 @@ static int serve_any_unit(struct lathe_agent *agent, const char *job_id, struct 
     struct lathe_flow *flow = &agent->flow;
     struct lathe_claim claim;
     enum lathe_verdict verdict;
+    lathe_patience_suspend(true);
     int r = lathe_state_claim_next(flow->state, job_id, flow->owner, flow->lease_ttl_ms, &verdict,
                                    &claim, err);
+    lathe_patience_suspend(false);
     if (r < 0 || verdict != LATHE_GRANTED)
         return r < 0 ? r : 0;
     return lathe_flow_unit(flow, &claim, err);

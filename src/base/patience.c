@@ -12,6 +12,13 @@
 #define FIRST_MS 100
 #define LONGEST_MS 5000
 
+static _Thread_local bool is_impatient;
+
+void lathe_patience_suspend(bool impatient)
+{
+    is_impatient = impatient;
+}
+
 bool lathe_patience_is_for(const struct lathe_error *why)
 {
     /* A replica that takes no writes may be a primary soon. */
@@ -44,6 +51,8 @@ bool lathe_patience_wait(const struct lathe_patience *patience, unsigned *tries,
         return false;
     if (patience->waiting)
         patience->waiting(patience->opaque, why);
+    if (is_impatient)
+        return false;
     lathe_backoff((*tries)++, patience->cancel);
     return !lathe_cancel_is_triggered(patience->cancel);
 }

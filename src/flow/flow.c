@@ -122,23 +122,26 @@ static bool is_of_host(const struct lathe_flow *flow, const struct lathe_error *
            (why->by_port && (why->fault == LATHE_FAULT_CONFIG || lathe_patience_is_for(why)));
 }
 
-static void dead_letter(struct lathe_flow *flow, const char *job_id, uint32_t unit,
-                        const char *reason)
+static void dead_letter(struct lathe_flow *flow, const struct lathe_flow_work *work,
+                        const struct lathe_error *why)
 {
-    json_t *json = json_pack("{s:i, s:s, s:I, s:s}", "v", 1, "job_id", job_id, "unit",
-                             (json_int_t)unit, "reason", reason);
+    json_t *json =
+        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:s, s:s, s:s}", "v", 1, "job_id", work->job_id,
+                  "unit", (json_int_t)work->unit, "kind", lathe_task_name(work->task), "index",
+                  (json_int_t)work->index, "attempt", (json_int_t)work->attempt, "worker",
+                  flow->owner, "fault", lathe_fault_name(why->fault), "reason", why->what);
     _cleanup_free_ char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     /* The state has the verdict; this copy is for people, and its loss changes nothing. */
     if (body)
-        (void)lathe_queue_publish(flow->queue, LATHE_TOPIC_DEAD, job_id, body, NULL);
+        (void)lathe_queue_publish(flow->queue, LATHE_TOPIC_DEAD, work->job_id, body, NULL);
 }
 
 void lathe_flow_tell_failure(struct lathe_flow *flow, const struct lathe_flow_work *work,
                              const struct lathe_error *why, enum lathe_verdict verdict)
 {
     if (verdict == LATHE_EXHAUSTED) {
-        dead_letter(flow, work->job_id, work->unit, why->what);
+        dead_letter(flow, work, why);
         (void)lathe_flow_record_end(flow, work->job_id, NULL); /* a copy; the state has the truth */
     }
     lathe_flow_failed(flow, work, why, verdict);

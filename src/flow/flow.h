@@ -197,6 +197,9 @@ int lathe_flow_summary(const struct lathe_plan *plan, json_t *const *chunks, con
 int lathe_flow_keep_result(struct lathe_flow *flow, const struct lathe_flow_job *fj,
                            const struct lathe_claim *claim, json_t *result,
                            struct lathe_error *err);
+/* Removes it and the objects that it names. */
+void lathe_flow_drop_result(struct lathe_flow *flow, const struct lathe_claim *claim,
+                            const json_t *result);
 /* *ret stays NULL when there is none that can be used. */
 int lathe_flow_find_result(struct lathe_flow *flow, const struct lathe_flow_job *fj,
                            const struct lathe_claim *claim, json_t **ret, struct lathe_error *err);

@@ -26,6 +26,15 @@ int lathe_flow_keep_result(struct lathe_flow *flow, const struct lathe_flow_job 
     return r;
 }
 
+void lathe_flow_drop_result(struct lathe_flow *flow, const struct lathe_claim *claim,
+                            const json_t *result)
+{
+    _cleanup_free_ char *key = lathe_key_result(claim->job_id, claim->unit, claim->fence);
+    if (key && !flow->only_host)
+        (void)lathe_store_remove(flow->store, key, NULL); /* swept later */
+    lathe_flow_remove_objects(flow, result);
+}
+
 /* Attempts of one unit are few; the first one that was stored is as good as any. */
 static int note_first(void *opaque, const char *key, uint64_t size_bytes)
 {

@@ -273,7 +273,11 @@ static int commit(struct merge *m, const struct lathe_flow_work *work, struct la
     const char *job_id = m->fj.job.id;
     enum lathe_verdict verdict = LATHE_DONE;
     lathe_fail_point("merged");
-    int r = lathe_state_merge_commit(flow->state, job_id, m->fence, summary, &verdict, err);
+    /* A bell that rings until the job is published, for when this worker dies in between. */
+    int r = flow->only_host ? 0 : lathe_flow_ring_job(flow, job_id, err);
+    if (r < 0)
+        return r;
+    r = lathe_state_merge_commit(flow->state, job_id, m->fence, summary, &verdict, err);
     if (r == -ESTALE || (r == 0 && verdict != LATHE_DONE)) {
         for (int i = 0; i < m->fj.plan.n_renditions; i++)
             if (m->keys[i])

@@ -42,7 +42,7 @@ static int drop_or_revive(struct lathe_flow *flow, const struct lathe_claim *cla
     bool is_open = false;
     int r = lathe_flow_revive(flow, claim->job_id, &is_open, err);
     if (r == 0 && !is_open)
-        lathe_flow_remove_objects(flow, result);
+        lathe_flow_drop_result(flow, claim, result);
     return r;
 }
 
@@ -62,7 +62,7 @@ static int complete(struct lathe_flow *flow, const struct lathe_claim *claim,
     if (r == 0 && verdict == LATHE_GONE)
         return drop_or_revive(flow, claim, result, err);
     if (r == 0 && verdict == LATHE_DUPLICATE)
-        lathe_flow_remove_objects(flow, result);
+        lathe_flow_drop_result(flow, claim, result);
     else if (r == 0)
         lathe_flow_done(flow, what, result);
     return r;

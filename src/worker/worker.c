@@ -235,5 +235,6 @@ int lathe_worker_run(struct lathe_worker *worker, struct lathe_error *err)
     atomic_store(&worker->ticked_us, lathe_clock_monotonic_us());
     int r = run(&parts, err);
     close_all(&parts);
-    return r;
+    /* Told to stop before it had begun. */
+    return r == -ECANCELED && !lathe_cancel_is_triggered(worker->cancel) ? 0 : r;
 }

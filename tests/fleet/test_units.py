@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Who gets which work, how often, and what happens to work that cannot be done."""
+import json
+import os
+import subprocess
+import time
+
+import test_deaths
+
+
+def spread(make):
+    """16 chunks on four workers with a slot each: all of them encode."""
+    fleet = make()
+    slow = {"LATHE_SLOT_FAKE": "chunk:*:slow400", "LATHE_SLOT_FAKE_CHUNKS": "16",
+            "LATHE_SLOT_FAKE_LAG": "8", "LATHE_SLOTS": "1"}
+    for _ in range(4):
+        fleet.worker(**slow)
+    for worker in fleet.workers:
+        worker.wait_log(r"lathe-worker \S+ is ")
+    job = fleet.submit()
+    fleet.wait(job)
+    done = [worker.log().count(": done; 25 frames") for worker in fleet.workers]
+    assert sum(done) == 16 and min(done) > 0, f"chunks by worker: {done}"
+
+
+def long_chunk(make):
+    """A chunk that takes longer than max.poll.interval.ms: one delivery, one completion."""
+    fleet = make()
+    settings = fleet.dir / "kafka.properties"
+    settings.write_text("max.poll.interval.ms=10000\n", encoding="utf-8")
+    settings.chmod(0o600)
+    fleet.locations["LATHE_QUEUE_LOCATION"] += f"&config={settings}"
+    worker = fleet.worker(LATHE_SLOT_FAKE="chunk:0:slow25000:1", LATHE_SLOT_FAKE_CHUNKS="1")
+    fleet.worker(LATHE_SLOT_FAKE_CHUNKS="1")
+    job = fleet.submit()
+    fleet.wait(job)
+    assert fleet.orders("chunk") == 1, f"{fleet.orders('chunk')} orders of the chunk"
+    done = sum(w.log().count("chunk 0: done") for w in fleet.workers)
+    assert done == 1, f"{done} completions: {worker.log()[-800:]}"
+
+
+def urgent_first(make):
+    """A job that is more urgent overtakes a long one, although its bells came later."""
+    fleet = make()
+    fleet.worker(LATHE_SLOTS="1", LATHE_SLOT_FAKE="chunk:*:slow150", LATHE_SLOT_FAKE_CHUNKS="60")
+    long_one = fleet.submit()
+    fleet.workers[0].wait_log(r"chunk 3: done")
+    urgent = fleet.submit(None, "--priority", "5")
+    fleet.wait(urgent)
+    state = fleet.status(long_one)
+    assert state["status"] == "transcoding", f"the long job is {state['status']} already"
+    assert fleet.lathe("cancel", long_one).returncode == 0
+
+
+def poison(make):
+    """A chunk that kills its slot each time: the job fails with the reason, which is also in the
+    dead letters; others go on; a retry after the cure does only what is missing."""
+    fleet = make()
+    worker = fleet.worker(LATHE_SLOT_FAKE="chunk:2:internal:3")
+    bad = fleet.submit()
+    state = fleet.wait(bad, "failed")
+    assert "the fake was told to fail" in state["error"], state["error"]
+    good = fleet.submit()
+    fleet.wait(good)
+    letters = read_topic(fleet, "video-chunks.dlq")
+    mine = [json.loads(text) for text in letters if bad in text]
+    assert len(mine) == 1, f"dead letters: {letters}"
+    assert "the fake was told to fail" in mine[0]["reason"], mine[0]
+    assert mine[0]["kind"] == "chunk" and mine[0]["index"] == 2, mine[0]
+    before = fleet.orders("chunk")
+    fleet.lathe("retry", bad)
+    fleet.wait(bad)
+    redone = fleet.orders("chunk") - before
+    assert redone <= 2, f"{redone} chunks were encoded after the retry: {worker.log()[-800:]}"
+    test_deaths.check_result(fleet, bad)
+
+
+def read_topic(fleet, topic):
+    """The bodies of all records; kafka's own consumer, so that ours is not its own witness."""
+    home = os.path.expanduser(os.environ.get("LATHE_CLUSTER_CACHE", "~/.cache/lathe"))
+    broker = os.environ["LATHE_QUEUE_LOCATION"]
+    run = subprocess.run(
+        ["java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", f"{home}/kafka-4.3.1/libs/*",
+         "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", broker,
+         "--topic", f"{fleet.prefix}-{topic}", "--from-beginning", "--timeout-ms", "8000"],
+        capture_output=True, text=True, timeout=120)
+    return [line for line in run.stdout.split("\n") if line.strip()]
+
+
+def strangers(make):
+    """Bells of jobs that nobody knows are harmless, and go away."""
+    fleet = make()
+    worker = fleet.worker()
+    worker.wait_log(r"lathe-worker \S+ is ")
+    unknown = "0197f2c4-6a3e-7b52-9c1d-2f0e8a7b6c5d"
+    produce(fleet, "video-chunks", [json.dumps({"v": 1, "job_id": unknown, "unit": 3}),
+                                    "not json at all", '{"job_id": 5}'])
+    produce(fleet, "video-jobs", [json.dumps({"v": 1, "job_id": unknown})])
+    job = fleet.submit()
+    fleet.wait(job)
+    test_deaths.check_result(fleet, job)
+    assert fleet.lathe("status", unknown, check=False).returncode == 1
+    assert worker.process.poll() is None
+
+
+def produce(fleet, topic, bodies):
+    home = os.path.expanduser(os.environ.get("LATHE_CLUSTER_CACHE", "~/.cache/lathe"))
+    subprocess.run(
+        ["java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", f"{home}/kafka-4.3.1/libs/*",
+         "org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server",
+         os.environ["LATHE_QUEUE_LOCATION"], "--topic", f"{fleet.prefix}-{topic}"],
+        input="\n".join(bodies) + "\n", text=True, check=True, timeout=120, capture_output=True)
+
+
+def cancelled(make):
+    """A job that is cancelled in the middle stops, and leaves nothing but its source and record."""
+    fleet = make()
+    worker = fleet.worker(LATHE_SLOT_FAKE="chunk:*:slow2000")
+    job = fleet.submit()
+    worker.wait_log(r"chunk \d+: begins")
+    fleet.lathe("cancel", job)
+    after = fleet.submit()
+    fleet.wait(after)
+    time.sleep(1)
+    left = [k for k in fleet.objects() if job in k and not k.startswith(("raw/", "jobs/"))]
+    assert not left, f"left of the cancelled job: {left}"
+
+
+def checks():
+    yield "16 chunks on four workers: all encode", spread
+    yield "a chunk longer than max.poll.interval.ms is done once", long_chunk
+    yield "an urgent job overtakes a long one", urgent_first
+    yield "a poison chunk becomes a dead letter", poison
+    yield "bells of unknown jobs are harmless", strangers
+    yield "a cancelled job leaves nothing", cancelled
