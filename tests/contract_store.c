@@ -207,6 +207,7 @@ int main(int argc, char **argv)
         TEST(test_s3_presigned),
         TEST(test_s3_refusals),
         TEST(test_s3_faults),
+        TEST(test_libs3_refusals),
         cmocka_unit_test_setup_teardown(test_dir_full_disk, contract_setup, unmount_and_teardown),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);

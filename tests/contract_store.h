@@ -41,5 +41,6 @@ void test_s3_parts(void **state);
 void test_s3_presigned(void **state);
 void test_s3_refusals(void **state);
 void test_s3_faults(void **state);
+void test_libs3_refusals(void **state);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lathe/base.h"
@@ -28,7 +29,7 @@ static char *location_with(const char *location, const char *insert)
 int contract_store_setup(void **state)
 {
     int r = contract_setup(state);
-    if (r < 0 || !is_s3())
+    if (r < 0 || !strcmp(contract.driver, "dir"))
         return r;
     char id[37];
     char *location = lathe_uuid7(id) == 0 ? location_with(contract.location, id) : NULL;
@@ -151,7 +152,7 @@ static void check_refused(const char *location, int code, enum lathe_fault fault
 {
     struct lathe_store *store = NULL;
     struct lathe_error err = {0};
-    assert_int_equal(lathe_store_open("s3", location, &store, &err), code);
+    assert_int_equal(lathe_store_open(contract.driver, location, &store, &err), code);
     assert_int_equal(err.fault, fault);
     if (!strstr(err.what, what))
         fail_msg("\"%s\" does not say \"%s\"", err.what, what);
@@ -194,6 +195,28 @@ void test_s3_refusals(void **state)
     assert_int_equal(system(mode), 0);
     check_refused(location, -EACCES, LATHE_FAULT_CONFIG, "SignatureDoesNotMatch");
     free(mode);
+    free(location);
+    free(keys);
+}
+
+void test_libs3_refusals(void **state)
+{
+    (void)state;
+    if (strcmp(contract.driver, "libs3"))
+        skip();
+    check_refused("s3://abc?endpoint=https://127.0.0.1:1", -ENOTSUP, LATHE_FAULT_CONFIG,
+                  "certificates");
+    check_refused("s3://abc?endpoint=http://127.0.0.1:1&attempts=2", -EAGAIN, LATHE_FAULT_SERVER,
+                  "127.0.0.1:1");
+    char *location = lathe_format("s3://no-such-bucket%s", strchr(contract.location, '?'));
+    check_refused(location, -ENXIO, LATHE_FAULT_CONFIG, "no-such-bucket");
+    free(location);
+    char *keys = contract_path("keys");
+    const char text[] = "aws_access_key_id = lathe\naws_secret_access_key = wrong\n";
+    assert_int_equal(lathe_write_file_atomic(keys, text, sizeof(text) - 1, NULL), 0);
+    assert_int_equal(chmod(keys, 0600), 0);
+    location = lathe_format("%s&credentials=%s", contract.location, keys);
+    check_refused(location, -EACCES, LATHE_FAULT_CONFIG, "SignatureDoesNotMatch");
     free(location);
     free(keys);
 }

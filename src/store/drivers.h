@@ -9,5 +9,6 @@
 
 extern const struct lathe_store_driver lathe_store_dir;
 extern const struct lathe_store_driver lathe_store_s3;
+extern const struct lathe_store_driver lathe_store_libs3; /* where LATHE_STORE_LIBS3 is defined */
 
 #endif

@@ -151,8 +151,8 @@ static int store_stat(void *priv, const char *key, struct lathe_store_meta *ret,
                             "the server does not say how large %s is", key);
     if (r == 0) {
         ret->size_bytes = (uint64_t)reply.length_bytes;
-        memcpy(ret->sha256, reply.sha256, sizeof(ret->sha256));
-        ret->frames = reply.frames;
+        memcpy(ret->sha256, reply.object.sha256, sizeof(ret->sha256));
+        ret->frames = reply.object.frames;
     }
     s3_reply_done(&reply);
     return r;

@@ -55,6 +55,15 @@ struct s3_sink { /* where a good reply's body goes; other bodies go to memory */
     uint64_t offset, max_bytes;
 };
 
+struct s3_object {                      /* what put() keeps beside an object */
+    char sha256[S3_SHA256_HEX];         /* of lathe_store_meta */
+    char content_sha256[S3_SHA256_HEX]; /* what put() read; see s3_put.c */
+    char put_id[37];                    /* which put() made the object */
+    uint64_t frames;
+};
+/* `name` is that of the header without "x-amz-meta-"; others are ignored. */
+void s3_object_read(struct s3_object *object, const char *name, const char *value);
+
 struct s3_reply {
     long status;
     char *body; /* NUL-terminated, or NULL */
@@ -65,10 +74,7 @@ struct s3_reply {
     int64_t date_s;          /* the server's clock, -1: not said */
     unsigned retry_after_s;
     char etag[256];
-    char sha256[S3_SHA256_HEX];         /* of lathe_store_meta */
-    char content_sha256[S3_SHA256_HEX]; /* what put() read; see s3_put.c */
-    char put_id[37];                    /* which put() made the object */
-    uint64_t frames;
+    struct s3_object object;
     bool is_repeated; /* an earlier attempt of the same call may have done its work unseen */
 };
 void s3_reply_done(struct s3_reply *reply);
@@ -119,6 +125,9 @@ int s3_call_run(struct s3 *s3, const struct s3_call *call, struct s3_reply *ret,
 /* The URL of a key, presigned. NULL: no memory. */
 char *s3_presigned_url(struct s3 *s3, const char *method, const char *key, unsigned expires_s);
 char *s3_where(const struct s3 *s3); /* for people */
+/* Before repeat 1, 2, …: growing waits, jittered. -ECANCELED; both reasons may be NULL. */
+int s3_wait(unsigned repeat, unsigned retry_after_s, const struct lathe_cancel *cancel,
+            const atomic_bool *stop);
 
 /* --- s3_verdict.c --- */
 struct s3_verdict {
@@ -129,6 +138,9 @@ struct s3_verdict {
 };
 struct s3_verdict s3_judge(const struct s3 *s3, const struct s3_call *call,
                            const struct s3_reply *reply);
+/* What a server's refusal means: its code and message, or NULL, and the HTTP status, or 0. */
+struct s3_verdict s3_explain(const struct s3 *s3, const char *name, const char *message,
+                             long status);
 
 /* --- s3_xml.c --- */
 /* The text of the first <name> in [text, end), entities decoded; NULL when there is none (or no

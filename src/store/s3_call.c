@@ -116,7 +116,8 @@ static int attempt(struct s3 *s3, const struct s3_call *call, struct s3_reply *r
 }
 
 /* Half of the wait is chance, so that a fleet does not come back in one wave. */
-static int wait_before(unsigned repeat, unsigned retry_after_s, const struct s3_call *call)
+int s3_wait(unsigned repeat, unsigned retry_after_s, const struct lathe_cancel *cancel,
+            const atomic_bool *stop)
 {
     unsigned ms = WAIT_FIRST_MS, chance = 0;
     while (--repeat && ms < WAIT_MAX_MS)
@@ -130,10 +131,10 @@ static int wait_before(unsigned repeat, unsigned retry_after_s, const struct s3_
         retry_after_s = RETRY_AFTER_MAX_S;
     if (ms < retry_after_s * 1000)
         ms = retry_after_s * 1000;
-    struct pollfd poll_fd = {call->cancel ? lathe_cancel_fd(call->cancel) : -1, POLLIN, 0};
+    struct pollfd poll_fd = {cancel ? lathe_cancel_fd(cancel) : -1, POLLIN, 0};
     poll(&poll_fd, 1, (int)ms);
-    bool is_stopped = call->stop && atomic_load(call->stop);
-    return is_stopped || lathe_cancel_is_triggered(call->cancel) ? -ECANCELED : 0;
+    bool is_stopped = stop && atomic_load(stop);
+    return is_stopped || lathe_cancel_is_triggered(cancel) ? -ECANCELED : 0;
 }
 
 static int say_unreachable(struct s3 *s3, const struct s3_call *call, int code, unsigned attempts,
@@ -195,7 +196,7 @@ int s3_call_run(struct s3 *s3, const struct s3_call *call, struct s3_reply *ret,
         is_repeated |= r == 0 || !is_unsent;
         unsigned retry_after_s = ret->retry_after_s;
         s3_reply_done(ret);
-        if (wait_before(n, retry_after_s, call) < 0)
+        if (s3_wait(n, retry_after_s, call->cancel, call->stop) < 0)
             return s3_stopped(err);
     }
 }

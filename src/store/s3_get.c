@@ -74,7 +74,7 @@ static int fetch_first(struct download *d, struct lathe_error *err)
         d->total_bytes = reply.status == 206 && reply.total_bytes >= 0 ? (uint64_t)reply.total_bytes
                                                                        : reply.received_bytes;
         memcpy(d->etag, reply.etag, sizeof(d->etag));
-        memcpy(d->content_sha256, reply.content_sha256, sizeof(d->content_sha256));
+        memcpy(d->content_sha256, reply.object.content_sha256, sizeof(d->content_sha256));
         uint64_t expected = d->total_bytes < d->s3->part_bytes ? d->total_bytes : d->s3->part_bytes;
         if (reply.status == 206 && reply.received_bytes != expected)
             r = -EBADMSG;

@@ -169,6 +169,18 @@ static void take_sha256(char ret[S3_SHA256_HEX], const char *value)
         snprintf(ret, S3_SHA256_HEX, "%s", value);
 }
 
+void s3_object_read(struct s3_object *object, const char *name, const char *value)
+{
+    if (!strcasecmp(name, "sha256"))
+        take_sha256(object->sha256, value);
+    else if (!strcasecmp(name, "frames"))
+        object->frames = strtoull(value, NULL, 10);
+    else if (!strcasecmp(name, "lathe-content-sha256"))
+        take_sha256(object->content_sha256, value);
+    else if (!strcasecmp(name, "lathe-put-id"))
+        snprintf(object->put_id, sizeof(object->put_id), "%s", value);
+}
+
 static void take_header(struct s3_reply *reply, const char *name, const char *value)
 {
     if (!strcasecmp(name, "content-length"))
@@ -181,14 +193,8 @@ static void take_header(struct s3_reply *reply, const char *name, const char *va
         reply->date_s = curl_getdate(value, NULL);
     else if (!strcasecmp(name, "retry-after"))
         reply->retry_after_s = (unsigned)strtoul(value, NULL, 10);
-    else if (!strcasecmp(name, "x-amz-meta-sha256"))
-        take_sha256(reply->sha256, value);
-    else if (!strcasecmp(name, "x-amz-meta-frames"))
-        reply->frames = strtoull(value, NULL, 10);
-    else if (!strcasecmp(name, "x-amz-meta-lathe-content-sha256"))
-        take_sha256(reply->content_sha256, value);
-    else if (!strcasecmp(name, "x-amz-meta-lathe-put-id"))
-        snprintf(reply->put_id, sizeof(reply->put_id), "%s", value);
+    else if (!strncasecmp(name, "x-amz-meta-", 11))
+        s3_object_read(&reply->object, name + 11, value);
 }
 
 static size_t on_header(char *data, size_t unit, size_t count, void *opaque)

@@ -30,7 +30,7 @@ bool s3_upload_is_ours(struct s3 *s3, const struct s3_upload *upload)
 {
     struct s3_reply reply;
     bool is_ours =
-        s3_head(s3, upload->key, &reply, NULL) == 0 && !strcmp(reply.put_id, upload->put_id);
+        s3_head(s3, upload->key, &reply, NULL) == 0 && !strcmp(reply.object.put_id, upload->put_id);
     s3_reply_done(&reply);
     return is_ours;
 }

@@ -117,6 +117,32 @@ static void explain_skew(struct s3_verdict *verdict, const struct s3_reply *repl
              skew_s < 0 ? "behind" : "ahead of");
 }
 
+struct s3_verdict s3_explain(const struct s3 *s3, const char *name, const char *message,
+                             long status)
+{
+    const struct meaning *meaning = name ? find(name, 0) : NULL;
+    if (!meaning)
+        meaning = find(NULL, status);
+    struct s3_verdict verdict = {-EAGAIN, LATHE_FAULT_SERVER, true, "", ""};
+    char number[24] = "";
+    if (status)
+        snprintf(number, sizeof(number), " %ld", status);
+    if (meaning)
+        verdict = (struct s3_verdict){meaning->code, meaning->fault, meaning->is_transient, "", ""};
+    else if (status >= 300 && status < 500)
+        verdict = (struct s3_verdict){-EPROTO, LATHE_FAULT_INTERNAL, false, "", ""};
+    if (name && !strcmp(name, "NoSuchBucket"))
+        snprintf(verdict.why, sizeof(verdict.why), "the bucket \"%s\" is not there (NoSuchBucket)",
+                 s3->bucket);
+    else
+        snprintf(verdict.why, sizeof(verdict.why), "the server says%s%s%s%s%.160s", number,
+                 name ? " " : "", name ? name : "", message && *message ? ": " : "",
+                 message ? message : "");
+    if (meaning && meaning->hint)
+        snprintf(verdict.hint, sizeof(verdict.hint), "%s", meaning->hint);
+    return verdict;
+}
+
 struct s3_verdict s3_judge(const struct s3 *s3, const struct s3_call *call,
                            const struct s3_reply *reply)
 {
@@ -128,22 +154,7 @@ struct s3_verdict s3_judge(const struct s3 *s3, const struct s3_call *call,
 
     _cleanup_free_ char *name = is_error ? s3_xml_text(begin, until, "Code") : NULL;
     _cleanup_free_ char *message = is_error ? s3_xml_text(begin, until, "Message") : NULL;
-    const struct meaning *meaning = name ? find(name, 0) : NULL;
-    if (!meaning)
-        meaning = find(NULL, reply->status);
-    struct s3_verdict verdict = {-EAGAIN, LATHE_FAULT_SERVER, true, "", ""};
-    if (meaning)
-        verdict = (struct s3_verdict){meaning->code, meaning->fault, meaning->is_transient, "", ""};
-    else if (reply->status >= 300 && reply->status < 500)
-        verdict = (struct s3_verdict){-EPROTO, LATHE_FAULT_INTERNAL, false, "", ""};
-    if (name && !strcmp(name, "NoSuchBucket"))
-        snprintf(verdict.why, sizeof(verdict.why), "the bucket \"%s\" is not there (NoSuchBucket)",
-                 s3->bucket);
-    else
-        snprintf(verdict.why, sizeof(verdict.why), "the server says %ld%s%s%s%.160s", reply->status,
-                 name ? " " : "", name ? name : "", message ? ": " : "", message ? message : "");
-    if (meaning && meaning->hint)
-        snprintf(verdict.hint, sizeof(verdict.hint), "%s", meaning->hint);
+    struct s3_verdict verdict = s3_explain(s3, name, message, reply->status);
     if (name && (!strcmp(name, "RequestTimeTooSkewed") || !strcmp(name, "RequestExpired")))
         explain_skew(&verdict, reply);
     return verdict;

@@ -16,6 +16,9 @@
 static const struct lathe_store_driver *const drivers[] = {
     &lathe_store_dir,
     &lathe_store_s3,
+#ifdef LATHE_STORE_LIBS3
+    &lathe_store_libs3,
+#endif
 };
 
 struct lathe_store {
