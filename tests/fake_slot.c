@@ -17,6 +17,8 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -165,6 +167,32 @@ static void be_slow(const char *fault)
     }
 }
 
+/* A process in a driver that waits for a dead GPU cannot be collected, whatever signal it gets.
+ * Here another process stands for the driver: the kernel tells a tracer of the end first, and the
+ * parent when the tracer is gone, which is when there is a file "unstick". */
+static void get_stuck(void)
+{
+    char path[4096];
+    int ready[2];
+    must(getenv("LATHE_SLOT_FAKE_DIR") && pipe(ready) == 0);
+    snprintf(path, sizeof path, "%s/unstick", getenv("LATHE_SLOT_FAKE_DIR"));
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); /* where only parents may trace */
+    const pid_t slot = getpid();
+    if (fork() == 0) {
+        must(setpgid(0, 0) == 0 && ptrace(PTRACE_SEIZE, slot, NULL, NULL) == 0);
+        must(write(ready[1], "", 1) == 1);
+        for (int fd = 0; fd < 64; fd++)
+            close(fd);
+        for (int i = 0; i < 6000 && access(path, F_OK) != 0; i++)
+            sleep_ms(10);
+        _exit(0);
+    }
+    char byte;
+    must(read(ready[0], &byte, 1) == 1);
+    for (;;)
+        pause();
+}
+
 /* Faults after which no report follows, or not only one. */
 static void misbehave(const char *fault)
 {
@@ -189,6 +217,8 @@ static void misbehave(const char *fault)
         _exit(0);
     } else if (strcmp(fault, "stop") == 0) {
         raise(SIGSTOP);
+    } else if (strcmp(fault, "stuck") == 0) {
+        get_stuck();
     } else if (strcmp(fault, "standing") == 0) {
         for (;;) { /* alive, talkative, and not getting anywhere */
             send_progress(7);

@@ -203,6 +203,8 @@ void lathe_process_kill(const struct lathe_process *process)
 
 bool lathe_process_wait(struct lathe_process *process, int ms)
 {
+    const struct timespec moment = {.tv_nsec = 10000000};
+    bool was_told = false;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t deadline_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
@@ -221,6 +223,10 @@ bool lathe_process_wait(struct lathe_process *process, int ms)
                                 {.fd = process->stderr_fd, .events = POLLIN}};
         poll(fds, 2, (int)left_ms);
         lathe_process_read_stderr(process);
+        /* Ended, but a debugger is told first: the kernel would say so again and again. */
+        if (was_told)
+            nanosleep(&moment, NULL);
+        was_told = fds[0].revents != 0;
     }
     lathe_process_read_stderr(process);
     return true;
