@@ -243,6 +243,49 @@ static void test_one_set_of_files(void **state)
     assert_int_equal(stop(&slot), 0);
 }
 
+/* Chunks of one job on one GPU, whose files the first one's confinement covers. */
+static void test_orders_of_the_same_reach_follow(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source;
+        enum lathe_encoder family;
+        bool follows;
+    } cases[] = {{"/in.mp4", LATHE_ENCODER_NVENC, true},
+                 {"/in.mp4", LATHE_ENCODER_NVENC, true},
+                 {"/other.mp4", LATHE_ENCODER_NVENC, false},
+                 {"/in.mp4", LATHE_ENCODER_VAAPI, false},
+                 {"/in.mp4", LATHE_ENCODER_NVENC, true}};
+    struct slot slot = {.service = make_service()};
+    slot.service.confine = confine_always;
+    slot.service.verbs[LATHE_VERB_CHUNK] = say_done;
+    start(&slot);
+    for (size_t i = 0; i < LATHE_COUNT(cases); i++) {
+        struct lathe_order order;
+        struct lathe_report report;
+        json_t *json = NULL;
+        lathe_order_init(&order);
+        order.verb = LATHE_VERB_CHUNK;
+        order.index = (uint32_t)i;
+        order.source_path = strdup(cases[i].source);
+        order.plan_path = strdup("/plan.json");
+        order.index_path = strdup("/index.bin");
+        order.out_paths[0] = lathe_format("/out/%zu.mp4", i);
+        order.gpu_family = cases[i].family;
+        order.gpu_path = strdup("0");
+        order.gpu_step = LATHE_STEP_ALL_GPU;
+        assert_int_equal(lathe_order_to_json(&order, &json), 0);
+        assert_int_equal(lathe_wire_write(slot.fds[0], json), 0);
+        json_decref(json);
+        lathe_order_finish(&order);
+        read_report(&slot, &report);
+        assert_int_equal(report.ok, cases[i].follows);
+        assert_int_equal(report.err.code, cases[i].follows ? 0 : -EPERM);
+        lathe_report_finish(&report);
+    }
+    assert_int_equal(stop(&slot), 0);
+}
+
 static void test_no_work_without_confinement(void **state)
 {
     (void)state;
@@ -266,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_parent_that_leaves_ends_the_work),
         cmocka_unit_test(test_nonsense_ends_the_slot),
         cmocka_unit_test(test_one_set_of_files),
+        cmocka_unit_test(test_orders_of_the_same_reach_follow),
         cmocka_unit_test(test_no_work_without_confinement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,12 +5,14 @@
  * Guarantee: lathe_pool_run() returns within `stall_seconds` plus a few seconds of the slot's last
  * progress, whatever the slot does: crash, hang, stop, or send nonsense. It never waits for a
  * process that cannot be killed; such a child is counted as stuck and collected later.
- * Every order gets a fresh process, so nothing of one source can leak into the next. With
- * `many_orders` it is a copy of a slot that has only loaded its libraries (which costs more than a
- * short order, measured), while there is one; this process then becomes the reaper of its orphans
- * (PR_SET_CHILD_SUBREAPER), and must not wait for children that it does not know.
- * Threads: one pool may be shared; each caller of lathe_pool_run() blocks in it. A slot dies with
- * the thread that started it, so a caller must not be cancelled asynchronously.
+ * Every order gets a fresh process, so nothing of one source can leak into the next; only chunks of
+ * one job on one GPU follow each other in one process, which keeps its device open, until one
+ * fails or none comes for some seconds. With `many_orders` it is a copy of a slot that has only
+ * loaded its libraries (which costs more than a short order, measured), while there is one; this
+ * process then becomes the reaper of its orphans (PR_SET_CHILD_SUBREAPER), and must not wait for
+ * children that it does not know. Threads: one pool may be shared; each caller of lathe_pool_run()
+ * blocks in it. A slot dies with the thread that started it, so a caller must not be cancelled
+ * asynchronously.
  */
 #ifndef LATHE_POOL_H
 #define LATHE_POOL_H
@@ -60,7 +62,8 @@ void lathe_pool_destroy(struct lathe_pool *pool);
  * slot said that all went well, and nothing odd followed. Else the slot's own error, or:
  * -ETIMEDOUT (no progress: killed), -ECONNABORTED (crashed), -EPROTO (nonsense: killed), all
  * retriable; -ECANCELED after `cancel` (may be NULL) fired and the slot was killed.
- * `progress` and `usage` may be NULL; `usage` is filled whenever the child could be collected.
+ * `progress` and `usage` may be NULL; `usage` is filled when the child has ended and could be
+ * collected.
  */
 int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
                    lathe_pool_progress progress, void *opaque, struct lathe_cancel *cancel,
@@ -68,6 +71,9 @@ int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
 
 /* Sum over all ended children so far; max_rss_bytes is the largest of them. */
 void lathe_pool_usage(struct lathe_pool *pool, struct lathe_usage *ret);
+/* Ends the slots that have waited for another order for so long; 0: all. Not counted in the usage
+ * before they have ended. May take seconds. */
+void lathe_pool_cool(struct lathe_pool *pool, double idle_seconds);
 /* Largest resident memory of this process and all live slots together, sampled. */
 uint64_t lathe_pool_peak_bytes(struct lathe_pool *pool);
 /* Children that were killed but have not ended (stuck in the kernel): so many slots or lanes fewer.

@@ -87,6 +87,9 @@ struct lathe_order {
 void lathe_order_init(struct lathe_order *order);
 void lathe_order_finish(struct lathe_order *order);
 int lathe_order_to_json(const struct lathe_order *order, json_t **ret);
+/* What a slot that has had this order can reach (malloc'd); it may be given further orders of the
+ * same reach. NULL: none, or no memory. */
+char *lathe_order_reach(const struct lathe_order *order);
 int lathe_order_from_json(const json_t *json, struct lathe_order *ret, struct lathe_error *err);
 
 /*

@@ -74,6 +74,7 @@ static bool add_own(struct lathe_agent *agent, json_t *report,
     json_t *hardware = lathe_placement_to_json(lathe_agent_flow(agent)->placement);
     ok = ok && json_object_set_new(report, "hardware", hardware) == 0;
     struct lathe_usage usage;
+    lathe_pool_cool(pool, 0);
     lathe_pool_usage(pool, &usage);
     return ok && json_object_set_new(report, "wall_seconds", json_real(wall_seconds)) == 0 &&
            json_object_set_new(report, "cpu_seconds", json_real(cpu_seconds(&usage))) == 0 &&

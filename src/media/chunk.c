@@ -38,6 +38,7 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
                       json_t **ret_body, struct lathe_error *err)
 {
     struct media_task task;
+    const int64_t cpu_before_us = media_cpu_us(); /* of orders before this one, on a GPU */
     int r = media_task_load(&task, order, true, err);
     if (r < 0)
         return r;
@@ -99,7 +100,7 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
         stretch.tail_hash[0] ? json_string(stretch.tail_hash) : json_null(), "decoder",
         stretch.decoder, "scaler", stretch.filter, "encoder", stretch.encoder, "encoder_options",
         stretch.encoder_options, "concealed", (json_int_t)stretch.damaged, "renditions", renditions,
-        "cpu_us", (json_int_t)media_cpu_us(), "step",
+        "cpu_us", (json_int_t)(media_cpu_us() - cpu_before_us), "step",
         lathe_ladder_step_name(gpu ? gpu->step : LATHE_STEP_ALL_SOFTWARE), "device",
         gpu ? gpu->path : "", "gpu_checked", (int)stretch.gpu_checked);
     if (!*ret_body)

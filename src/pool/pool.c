@@ -14,33 +14,11 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "books.h"
 #include "lathe/base.h"
-#include "process.h"
-#include "template.h"
 
-#define TICK_MS 200         /* how often clocks and memory are looked at */
 #define EXIT_GRACE_MS 10000 /* for an orderly end after the report */
 #define KILL_GRACE_MS 3000  /* SIGKILL works at once, or the process is stuck in the kernel */
-
-/* Counted by lathe_pool_stuck(), shown in live memory: an order in progress, or a stuck child. */
-struct live {
-    pid_t pid;
-    bool stuck;
-    enum lathe_encoder gpu_family; /* auto: it was given none */
-    char gpu_path[128];
-    struct live *next;
-};
-
-struct lathe_pool {
-    char *slot_path;
-    struct lathe_template *template; /* NULL: none */
-    int64_t stall_us;
-    pthread_mutex_t lock;
-    struct live *live;
-    struct lathe_usage usage;
-    uint64_t peak_bytes;
-    int64_t sampled_us;
-};
 
 static double stall_seconds(const struct lathe_pool_options *options)
 {
@@ -86,8 +64,9 @@ void lathe_pool_destroy(struct lathe_pool *pool)
 {
     if (!pool)
         return;
+    lathe_pool_cool(pool, 0);
     while (pool->live) {
-        struct live *gone = pool->live;
+        struct lathe_live *gone = pool->live;
         pool->live = gone->next;
         free(gone);
     }
@@ -95,110 +74,6 @@ void lathe_pool_destroy(struct lathe_pool *pool)
     pthread_mutex_destroy(&pool->lock);
     free(pool->slot_path);
     free(pool);
-}
-
-static uint64_t resident_bytes(pid_t pid)
-{
-    char path[32];
-    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    _cleanup_fclose_ FILE *f = fopen(path, "re");
-    unsigned long long size, resident;
-    if (!f || fscanf(f, "%llu %llu", &size, &resident) != 2)
-        return 0;
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Called with the lock held. */
-static void sample_memory(struct lathe_pool *pool)
-{
-    int64_t now_us = lathe_clock_monotonic_us();
-    if (now_us - pool->sampled_us < TICK_MS * 1000)
-        return;
-    pool->sampled_us = now_us;
-    uint64_t sum = resident_bytes(getpid());
-    for (struct live *l = pool->live; l; l = l->next)
-        sum += resident_bytes(l->pid);
-    if (sum > pool->peak_bytes)
-        pool->peak_bytes = sum;
-}
-
-/* Called with the lock held. */
-static void add_usage(struct lathe_pool *pool, const struct rusage *usage,
-                      struct lathe_usage *ret_usage)
-{
-    struct lathe_usage one = {.children = 1};
-    lathe_process_add_usage(&one, usage);
-    lathe_process_add_usage(&pool->usage, usage);
-    pool->usage.children++;
-    /* a child may have been too short-lived to be sampled */
-    if (one.max_rss_bytes > pool->peak_bytes)
-        pool->peak_bytes = one.max_rss_bytes;
-    if (ret_usage)
-        *ret_usage = one;
-}
-
-/* Called with the lock held. */
-static void collect_stuck(struct lathe_pool *pool)
-{
-    for (struct live **at = &pool->live; *at;) {
-        struct live *l = *at;
-        int status;
-        struct rusage usage;
-        pid_t r = l->stuck ? wait4(l->pid, &status, WNOHANG, &usage) : 0;
-        if (r == 0) {
-            at = &l->next;
-            continue;
-        }
-        if (r > 0)
-            add_usage(pool, &usage, NULL);
-        *at = l->next;
-        free(l);
-    }
-}
-
-void lathe_pool_usage(struct lathe_pool *pool, struct lathe_usage *ret)
-{
-    pthread_mutex_lock(&pool->lock);
-    *ret = pool->usage;
-    pthread_mutex_unlock(&pool->lock);
-}
-
-uint64_t lathe_pool_peak_bytes(struct lathe_pool *pool)
-{
-    pthread_mutex_lock(&pool->lock);
-    uint64_t ret = pool->peak_bytes;
-    pthread_mutex_unlock(&pool->lock);
-    return ret;
-}
-
-unsigned lathe_pool_stuck_on(struct lathe_pool *pool, enum lathe_encoder family, const char *path)
-{
-    unsigned count = 0;
-    pthread_mutex_lock(&pool->lock);
-    collect_stuck(pool);
-    for (struct live *l = pool->live; l; l = l->next)
-        count += l->stuck && l->gpu_family == family && (!path || strcmp(l->gpu_path, path) == 0);
-    pthread_mutex_unlock(&pool->lock);
-    return count;
-}
-
-/* The end of the process as the pool's books see it: collected, or left behind as stuck. */
-static void settle(struct lathe_pool *pool, struct lathe_process *process, struct live *live,
-                   struct lathe_usage *ret_usage)
-{
-    pthread_mutex_lock(&pool->lock);
-    if (process->ended) {
-        add_usage(pool, &process->usage, ret_usage);
-        for (struct live **at = &pool->live; *at; at = &(*at)->next)
-            if (*at == live) {
-                *at = live->next;
-                break;
-            }
-        free(live);
-    } else {
-        live->stuck = true;
-    }
-    pthread_mutex_unlock(&pool->lock);
 }
 
 /* "chunk 12", "merge of rendition 1", "split". */
@@ -271,7 +146,7 @@ static int watch_order(struct watch *watch, struct lathe_error *err)
             {.fd = watch->process->stderr_fd, .events = POLLIN},
             {.fd = watch->cancel ? lathe_cancel_fd(watch->cancel) : -1, .events = POLLIN},
         };
-        if (poll(fds, 3, TICK_MS) < 0 && errno != EINTR)
+        if (poll(fds, 3, LATHE_TICK_MS) < 0 && errno != EINTR)
             return lathe_error_set(err, -errno, LATHE_FAULT_INTERNAL, "poll: %s", strerror(errno));
         if (lathe_cancel_is_triggered(watch->cancel))
             return lathe_error_set(err, -ECANCELED, LATHE_FAULT_INTERRUPTED, "interrupted");
@@ -281,7 +156,8 @@ static int watch_order(struct watch *watch, struct lathe_error *err)
         int64_t now_us = lathe_clock_monotonic_us();
         int64_t passed_us = now_us - before_us;
         before_us = now_us;
-        watch->idle_us += passed_us < 2 * TICK_MS * 1000 ? passed_us : 2 * TICK_MS * 1000;
+        watch->idle_us +=
+            passed_us < 2 * LATHE_TICK_MS * 1000 ? passed_us : 2 * LATHE_TICK_MS * 1000;
 
         lathe_process_read_stderr(watch->process);
         r = lathe_channel_fill(channel);
@@ -299,7 +175,7 @@ static int watch_order(struct watch *watch, struct lathe_error *err)
                                    "it made no progress for %.0f s and was killed",
                                    (double)watch->pool->stall_us / 1e6);
         pthread_mutex_lock(&watch->pool->lock);
-        sample_memory(watch->pool);
+        lathe_books_sample(watch->pool);
         pthread_mutex_unlock(&watch->pool->lock);
     }
     return 0;
@@ -366,6 +242,132 @@ static int take_report(struct watch *watch, json_t **ret_body, struct lathe_erro
     return code;
 }
 
+static void end_warm(struct lathe_pool *pool, struct lathe_warm *warm)
+{
+    struct lathe_live *live = warm->live;
+    struct lathe_process process;
+    lathe_warm_end(warm, &process);
+    lathe_books_settle(pool, &process, live, NULL);
+    lathe_process_finish(&process);
+}
+
+/* Without waiting under the lock; see lathe_warm_take_old(). */
+static void end_old(struct lathe_pool *pool, int64_t since_us, const char *device)
+{
+    struct lathe_warm *warm;
+    do {
+        pthread_mutex_lock(&pool->lock);
+        warm = lathe_warm_take_old(&pool->warm, since_us, device);
+        pthread_mutex_unlock(&pool->lock);
+        if (warm)
+            end_warm(pool, warm);
+    } while (warm);
+}
+
+void lathe_pool_cool(struct lathe_pool *pool, double idle_seconds)
+{
+    end_old(pool, lathe_clock_monotonic_us() - (int64_t)(idle_seconds * 1e6), NULL);
+}
+
+/* A child for one order, and how many it has done before. */
+struct child {
+    struct lathe_process process;
+    struct lathe_live *live;
+    unsigned orders;
+};
+
+/* One that waits warm, unless it has ended meanwhile. */
+static bool take_warm(struct lathe_pool *pool, const char *reach, struct child *ret)
+{
+    pthread_mutex_lock(&pool->lock);
+    struct lathe_warm *warm = lathe_warm_take(&pool->warm, reach);
+    pthread_mutex_unlock(&pool->lock);
+    if (warm && lathe_process_wait(&warm->process, 0)) {
+        end_warm(pool, warm);
+        warm = NULL;
+    }
+    if (!warm)
+        return false;
+    *ret = (struct child){.process = warm->process, .live = warm->live, .orders = warm->orders};
+    free(warm->reach);
+    free(warm);
+    return true;
+}
+
+static int begin(struct lathe_pool *pool, const struct lathe_order *order, const char *reach,
+                 struct child *ret, struct lathe_error *err)
+{
+    if (reach && take_warm(pool, reach, ret))
+        return 0;
+    if (order->gpu_path) { /* its memory is wanted by another job, or by a probe */
+        _cleanup_free_ char *device =
+            lathe_format("%s %s\n", lathe_encoder_name(order->gpu_family), order->gpu_path);
+        end_old(pool, lathe_clock_monotonic_us(), device);
+    }
+    *ret = (struct child){.live = calloc(1, sizeof *ret->live)};
+    int r = ret->live ? lathe_process_start(&ret->process, pool->slot_path, pool->template, err)
+                      : lathe_error_nomem(err);
+    if (r < 0) {
+        free(ret->live);
+        return r;
+    }
+    ret->live->pid = ret->process.pid;
+    ret->live->gpu_family = order->gpu_family;
+    snprintf(ret->live->gpu_path, sizeof ret->live->gpu_path, "%s",
+             order->gpu_path ? order->gpu_path : "");
+    pthread_mutex_lock(&pool->lock);
+    lathe_books_collect(pool);
+    ret->live->next = pool->live;
+    pool->live = ret->live;
+    pthread_mutex_unlock(&pool->lock);
+    return 0;
+}
+
+/* Whether the child, which has done its order well, now waits for another one. */
+static bool keep_warm(struct lathe_pool *pool, struct child *child, const char *reach)
+{
+    if (!reach || child->orders + 1 >= LATHE_WARM_ORDERS || child->process.channel.in_size > 0)
+        return false;
+    struct lathe_warm *warm = malloc(sizeof *warm);
+    char *copy = warm ? strdup(reach) : NULL;
+    if (!copy) {
+        free(warm);
+        return false;
+    }
+    *warm = (struct lathe_warm){.process = child->process,
+                                .live = child->live,
+                                .reach = copy,
+                                .orders = child->orders + 1,
+                                .since_us = lathe_clock_monotonic_us()};
+    pthread_mutex_lock(&pool->lock);
+    warm->next = pool->warm;
+    pool->warm = warm;
+    pthread_mutex_unlock(&pool->lock);
+    return true;
+}
+
+/* The end of a child: in order after a report, else by force. */
+static int end_child(struct watch *watch, struct child *child, int r, struct lathe_usage *usage,
+                     struct lathe_error *err)
+{
+    struct lathe_process *process = &child->process;
+    if (r == 0)
+        r = see_off(watch, err);
+    if (r == -ECONNABORTED && !process->ended)
+        lathe_process_wait(process, KILL_GRACE_MS); /* it closed its end: mostly dead already */
+    if (!process->ended) {
+        lathe_process_kill(process);
+        lathe_process_wait(process, KILL_GRACE_MS);
+    }
+    if (r == -ECONNABORTED)
+        crashed(process, err);
+    if (!process->ended || WIFSIGNALED(process->status))
+        lathe_template_replace(watch->pool->template);
+    lathe_books_settle(watch->pool, process, child->live, usage);
+    lathe_process_finish(process);
+    return r;
+}
+
 int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
                    lathe_pool_progress progress, void *opaque, struct lathe_cancel *cancel,
                    json_t **ret_body, struct lathe_usage *usage, struct lathe_error *err)
@@ -378,51 +380,28 @@ int lathe_pool_run(struct lathe_pool *pool, const struct lathe_order *order,
     json_t *json = NULL;
     if (lathe_order_to_json(order, &json) < 0)
         return lathe_error_nomem(err);
-    struct live *live = calloc(1, sizeof *live);
-    struct lathe_process process;
-    int r = live ? lathe_process_start(&process, pool->slot_path, pool->template, err)
-                 : lathe_error_nomem(err);
+    _cleanup_free_ char *reach = lathe_order_reach(order);
+    struct child child;
+    int r = begin(pool, order, reach, &child, err);
     if (r < 0) {
         json_decref(json);
-        free(live);
         return r;
     }
-    live->pid = process.pid;
-    live->gpu_family = order->gpu_family;
-    snprintf(live->gpu_path, sizeof live->gpu_path, "%s", order->gpu_path ? order->gpu_path : "");
-    pthread_mutex_lock(&pool->lock);
-    collect_stuck(pool);
-    live->next = pool->live;
-    pool->live = live;
-    pthread_mutex_unlock(&pool->lock);
-
     struct watch watch = {.pool = pool,
-                          .process = &process,
+                          .process = &child.process,
                           .progress = progress,
                           .opaque = opaque,
                           .cancel = cancel};
     struct lathe_error why = {0};
-    r = lathe_channel_queue(&process.channel, json);
+    r = lathe_channel_queue(&child.process.channel, json);
     json_decref(json);
     if (r < 0)
         lathe_error_set(&why, r, LATHE_FAULT_RESOURCE, "its order cannot be written: %s",
                         strerror(-r));
     else
         r = watch_order(&watch, &why);
-    if (r == 0)
-        r = see_off(&watch, &why);
-    if (r == -ECONNABORTED && !process.ended)
-        lathe_process_wait(&process, KILL_GRACE_MS); /* it closed its end: mostly dead already */
-    if (!process.ended) {
-        lathe_process_kill(&process);
-        lathe_process_wait(&process, KILL_GRACE_MS);
-    }
-    if (r == -ECONNABORTED)
-        crashed(&process, &why);
-    if (!process.ended || WIFSIGNALED(process.status))
-        lathe_template_replace(pool->template);
-    settle(pool, &process, live, usage);
-    lathe_process_finish(&process);
+    if (!(r == 0 && watch.report.ok && keep_warm(pool, &child, reach)))
+        r = end_child(&watch, &child, r, usage, &why);
 
     if (r == 0)
         r = take_report(&watch, ret_body, &why);

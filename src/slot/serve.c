@@ -6,8 +6,11 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "lathe/base.h"
 
 #define PROGRESS_INTERVAL_NS 100000000 /* at most ten a second */
 
@@ -70,21 +73,42 @@ static int answer(int fd, const struct lathe_report *report)
     return r;
 }
 
+struct confinement {
+    bool confined;
+    char *reach; /* of the first order; NULL: no other may follow */
+};
+
+static int confine(const struct lathe_slot_service *service, struct confinement *c,
+                   const struct lathe_order *order, struct lathe_report *report)
+{
+    int r = service->confine ? service->confine(order, &report->err) : 0;
+    c->confined = r > 0;
+    if (c->confined)
+        c->reach = lathe_order_reach(order);
+    return r;
+}
+
+/* The kernel would refuse the files of another order anyway, but not say why. */
+static int may_follow(const struct confinement *c, const struct lathe_order *order,
+                      struct lathe_error *err)
+{
+    _cleanup_free_ char *reach = c->reach ? lathe_order_reach(order) : NULL;
+    if (reach && strcmp(reach, c->reach) == 0)
+        return 0;
+    return lathe_error_set(err, -EPERM, LATHE_FAULT_INTERNAL,
+                           "this slot can reach the files of its first order only");
+}
+
 /* 0, or why the parent could not be told. */
 static int serve_one(int fd, const struct lathe_slot_service *service, const json_t *json,
-                     bool *confined)
+                     struct confinement *c)
 {
     struct lathe_order order;
     struct lathe_report report = {0};
     struct teller teller = {.fd = fd};
     int r = lathe_order_from_json(json, &order, &report.err);
-    if (r == 0 && *confined) {
-        r = lathe_error_set(&report.err, -EPERM, LATHE_FAULT_INTERNAL,
-                            "this slot can reach the files of its first order only");
-        lathe_order_finish(&order);
-    } else if (r == 0) {
-        r = service->confine ? service->confine(&order, &report.err) : 0;
-        *confined = r > 0;
+    if (r == 0) {
+        r = c->confined ? may_follow(c, &order, &report.err) : confine(service, c, &order, &report);
         if (r >= 0)
             carry_out(service, &order, &teller, &report);
         lathe_order_finish(&order);
@@ -96,16 +120,19 @@ static int serve_one(int fd, const struct lathe_slot_service *service, const jso
 
 int lathe_slot_serve(int fd, const struct lathe_slot_service *service, struct lathe_error *err)
 {
-    bool confined = false;
-    for (;;) {
+    struct confinement c = {0};
+    int r;
+    do {
         json_t *json = NULL;
-        int r = lathe_wire_read(fd, &json, err);
+        r = lathe_wire_read(fd, &json, err);
         if (r <= 0)
-            return r;
-        r = serve_one(fd, service, json, &confined);
+            break;
+        r = serve_one(fd, service, json, &c);
         json_decref(json);
         if (r < 0)
-            return lathe_error_set(err, r, LATHE_FAULT_INTERNAL, "the parent cannot be told: %s",
-                                   strerror(-r));
-    }
+            lathe_error_set(err, r, LATHE_FAULT_INTERNAL, "the parent cannot be told: %s",
+                            strerror(-r));
+    } while (r >= 0);
+    free(c.reach);
+    return r;
 }

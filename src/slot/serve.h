@@ -12,7 +12,8 @@ typedef int (*lathe_slot_verb)(const struct lathe_order *order, lathe_media_prog
 
 struct lathe_slot_service {
     lathe_slot_verb verbs[LATHE_VERB_COUNT];
-    /* Called with each process's first order; 1 when its files are now all it can reach. */
+    /* Called with each process's first order; 1 when its files are now all it can reach: then only
+     * orders of the same reach (lathe_order_reach) may follow. */
     int (*confine)(const struct lathe_order *order, struct lathe_error *err);
 };
 
