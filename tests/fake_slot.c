@@ -495,16 +495,20 @@ static json_t *inspect(void)
                      "descriptors", open_fds, "leads_group", getpgrp() == getpid());
 }
 
-/* One made-up GPU, "driver 1" unless LATHE_SLOT_FAKE_DRIVER says otherwise, that does everything
- * but what LATHE_SLOT_FAKE_TRIAL says: "NUMBER:WORD", a fault or a verdict. */
+/* One made-up GPU, or as many as LATHE_SLOT_FAKE_DEVICES says, "driver 1" unless
+ * LATHE_SLOT_FAKE_DRIVER says otherwise, that do everything but what LATHE_SLOT_FAKE_TRIAL says:
+ * "NUMBER:WORD", a fault or a verdict. */
 static json_t *probe(const struct lathe_order *order)
 {
     if (!order->gpu_path) {
-        struct lathe_hw_device device = {.family = order->gpu_family, .path = "0", .id = "fake"};
+        struct lathe_hw_device device = {.family = order->gpu_family, .id = "fake"};
         const char *driver = getenv("LATHE_SLOT_FAKE_DRIVER");
+        const char *count = getenv("LATHE_SLOT_FAKE_DEVICES");
         snprintf(device.driver, sizeof device.driver, "%.100s", driver ? driver : "driver 1");
         json_t *json = NULL, *list = json_array();
-        if (order->gpu_family == LATHE_ENCODER_NVENC) {
+        for (int i = 0; i < (count ? atoi(count) : 1) && order->gpu_family == LATHE_ENCODER_NVENC;
+             i++) {
+            snprintf(device.path, sizeof device.path, "%d", i);
             must(lathe_hw_device_to_json(&device, &json) == 0);
             must(json_array_append_new(list, json) == 0);
         }

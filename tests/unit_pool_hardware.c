@@ -50,7 +50,6 @@ static struct lathe_hardware load(const char *trial, const struct lathe_hardware
     remove(log_path);
     if (lathe_hardware_load(&options, NULL, &hw, &err) < 0)
         fail_msg("%s", err.what);
-    assert_int_equal(hw.n_devices, 1);
     return hw;
 }
 
@@ -172,8 +171,12 @@ static void age(double seconds)
 {
     json_t *json = json_load_file(cache, 0, NULL);
     assert_non_null(json);
-    json_int_t then = json_integer_value(json_object_get(json, "probed_us"));
-    json_object_set_new(json, "probed_us", json_integer(then - (json_int_t)(seconds * 1e6)));
+    size_t i;
+    json_t *known;
+    json_array_foreach (json_object_get(json, "devices"), i, known) {
+        json_int_t then = json_integer_value(json_object_get(known, "probed_us"));
+        json_object_set_new(known, "probed_us", json_integer(then - (json_int_t)(seconds * 1e6)));
+    }
     assert_int_equal(json_dump_file(json, cache, 0), 0);
     json_decref(json);
 }
@@ -211,6 +214,32 @@ static void test_what_may_pass_is_tried_again(void **state)
     lathe_hardware_finish(&hw);
 }
 
+static void test_only_what_came_is_tried(void **state)
+{
+    (void)state;
+    forget();
+    struct lathe_hardware hw = load("9:unsupported", NULL);
+    assert_int_equal(hw.n_devices, 1);
+    lathe_hardware_finish(&hw);
+    setenv("LATHE_SLOT_FAKE_DEVICES", "2", 1);
+    hw = load(NULL, NULL);
+    assert_int_equal(hw.n_devices, 2);
+    assert_int_equal(processes(), LISTS + 1);
+    assert_int_equal(hw.devices[0].trials[9].verdict, LATHE_HW_UNSUPPORTED); /* as it was */
+    assert_int_equal(hw.devices[1].trials[9].verdict, LATHE_HW_WORKS);
+    lathe_hardware_finish(&hw);
+    setenv("LATHE_SLOT_FAKE_DEVICES", "0", 1); /* a machine without any keeps what was known */
+    hw = load(NULL, NULL);
+    assert_int_equal(hw.n_devices, 0);
+    assert_false(hw.from_cache);
+    lathe_hardware_finish(&hw);
+    unsetenv("LATHE_SLOT_FAKE_DEVICES");
+    hw = load(NULL, NULL);
+    assert_int_equal(hw.n_devices, 1);
+    assert_true(hw.from_cache);
+    lathe_hardware_finish(&hw);
+}
+
 static void test_a_broken_file_is_no_error(void **state)
 {
     (void)state;
@@ -237,6 +266,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_no_device_no_trials),
         cmocka_unit_test(test_what_is_known_is_believed),
         cmocka_unit_test(test_what_may_pass_is_tried_again),
+        cmocka_unit_test(test_only_what_came_is_tried),
         cmocka_unit_test(test_a_broken_file_is_no_error),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

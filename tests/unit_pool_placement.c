@@ -103,6 +103,55 @@ static struct lathe_attempts another(void)
     return (struct lathe_attempts){.request = &request, .chunks_left = 100, .mix = attempts.mix};
 }
 
+/* SIGHUP, or a device that comes or goes, while chunks are at work. */
+static void hardware_changes_under_way(void **state)
+{
+    (void)state;
+    struct lathe_hw_device d[] = {device_of(LATHE_ENCODER_NVENC, "0", true),
+                                  device_of(LATHE_ENCODER_NVENC, "1", true)};
+    struct lathe_placement *p = open_with(d, 1);
+    struct lathe_attempts a[5];
+    struct lathe_place places[5];
+    for (int i = 0; i < 2; i++) {
+        a[i] = another();
+        places[i] = take(p, &a[i]);
+        assert_int_equal(places[i].device, 0);
+    }
+    struct lathe_hardware both = {.devices = d, .n_devices = 2};
+    lathe_placement_set_hardware(p, &both, NULL);
+    for (int i = 2; i < 4; i++) { /* the first one is still full */
+        a[i] = another();
+        places[i] = take(p, &a[i]);
+        assert_int_equal(places[i].device, 1);
+    }
+    give(p, &a[0], &places[0], LATHE_HW_WORKS);
+    struct lathe_hardware second = {.devices = &d[1], .n_devices = 1};
+    lathe_placement_set_hardware(p, &second, NULL);
+    assert_int_equal(lathe_placement_lanes(p), 2);
+    give(p, &a[2], &places[2], LATHE_HW_WORKS);
+    a[4] = another();
+    places[4] = take(p, &a[4]); /* the one that is there, by the number that it had */
+    assert_int_equal(places[4].device, 1);
+    json_t *json = lathe_placement_to_json(p);
+    const json_t *list = json_object_get(json, "devices");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "state")),
+                        "gone");
+    json_decref(json);
+
+    /* It is lost, then found anew before its quarantine is over. */
+    give(p, &a[4], &places[4], LATHE_HW_LOST);
+    a[0] = another();
+    assert_int_equal(take(p, &a[0]).device, -1);
+    lathe_placement_set_hardware(p, &both, NULL);
+    a[2] = another();
+    assert_int_equal(take(p, &a[2]).device, 0); /* its other lane is taken since the beginning */
+    both.refreshed = true;
+    lathe_placement_set_hardware(p, &both, NULL);
+    a[4] = another();
+    assert_int_equal(take(p, &a[4]).device, 1);
+    lathe_placement_destroy(p);
+}
+
 static void lanes_are_counted(void **state)
 {
     (void)state;
@@ -328,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lanes_are_counted),
+        cmocka_unit_test(hardware_changes_under_way),
         cmocka_unit_test(software_beside_lanes_only_when_allowed),
         cmocka_unit_test(failures_go_down_the_ladder),
         cmocka_unit_test(quarantine_ends_with_a_probe),

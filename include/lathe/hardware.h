@@ -4,9 +4,10 @@
  * so that a driver that hangs or crashes is a result and not an accident. Results are kept in a
  * file, because trying takes seconds.
  *
- * A kept result is believed while the same devices, drivers, FFmpeg and boot are there, it is
- * younger than a day, and no trial ended in a way that may pass (busy, lost, hung, …): those
- * are tried again after a minute, each time twice as late, at most an hour.
+ * What is kept of a device is believed while it is there with the same driver, FFmpeg and boot, it
+ * is younger than a day, and no trial ended in a way that may pass (busy, lost, hung, …): those
+ * are tried again after a minute, each time twice as late, at most an hour. So whoever loads now
+ * and then learns of devices that came, went or recovered, and tries no others.
  * Threads: each call is independent; the file is replaced atomically.
  */
 #ifndef LATHE_HARDWARE_H
@@ -26,9 +27,10 @@ struct lathe_hardware {
     char notes[2][224];     /* [family - NVENC]: why none of it was found, or "" */
     char ffmpeg[64];        /* version of libav in the slot */
     int64_t probed_wall_us; /* when it was tried; for people */
-    double age_seconds;     /* 0 = just now */
-    bool from_cache;
-    unsigned failures; /* times in a row that something passing was found */
+    double age_seconds;     /* of the oldest result; 0 = just now */
+    bool from_cache;        /* none was tried now */
+    bool refreshed;         /* all were tried, whatever was known */
+    unsigned failures;      /* most times in a row that something passing was found on a device */
 };
 
 struct lathe_hardware_options {

@@ -73,7 +73,8 @@ int lathe_placement_create(const struct lathe_placement_options *options, struct
 void lathe_placement_destroy(struct lathe_placement *placement); /* NULL is allowed */
 
 /* What is known about GPUs; copied. NULL: none are used, `why` says so. Until this is called,
- * whoever might need a GPU waits. */
+ * whoever might need a GPU waits. May be called again while chunks are at work: what is not there
+ * any more gets no chunk; after a refresh what opens is out of quarantine. */
 void lathe_placement_set_hardware(struct lathe_placement *placement,
                                   const struct lathe_hardware *hardware, const char *why);
 
@@ -109,8 +110,8 @@ unsigned lathe_placement_lanes(struct lathe_placement *placement); /* of all dev
 /* Sets the gauges of devices, for a collector (lathe/metrics.h). Does not wait. */
 void lathe_placement_collect(struct lathe_placement *placement);
 /* {"summary", "devices": [{"family", "path", "name", "driver", "state": "in service" |
- * "busy" (sessions or memory were used up a moment ago) | "quarantined", "reason", "chunks",
- * "failures"}]}; NULL: no memory. Does not wait. */
+ * "busy" (sessions or memory were used up a moment ago) | "quarantined" | "gone", "reason",
+ * "chunks", "failures"}]}; NULL: no memory. Does not wait. */
 json_t *lathe_placement_to_json(struct lathe_placement *placement);
 
 #endif

@@ -15,6 +15,7 @@
 #include "lathe/base.h"
 
 #define TEND_MS 1000
+#define LOOK_MS 60000 /* for devices that come, go or recover; costs two short processes */
 
 struct lathe_agent_hardware {
     struct lathe_placement *placement;
@@ -25,9 +26,9 @@ struct lathe_agent_hardware {
 };
 
 /* Whether there is any device to look after. */
-static bool look(struct lathe_agent_hardware *me)
+static bool look(struct lathe_agent_hardware *me, bool refresh)
 {
-    const struct lathe_hardware_options options = {.slot_path = me->slot_path};
+    const struct lathe_hardware_options options = {.slot_path = me->slot_path, .refresh = refresh};
     struct lathe_hardware hardware;
     struct lathe_error why = {0};
     bool found = lathe_hardware_load(&options, me->stop, &hardware, &why) == 0;
@@ -42,15 +43,17 @@ static void *look_after(void *opaque)
 {
     struct lathe_agent_hardware *me = opaque;
     const struct lathe_hardware_options options = {.slot_path = me->slot_path};
-    bool any = look(me);
+    bool any = look(me, false);
+    int64_t looked_us = lathe_clock_monotonic_us();
     struct pollfd fds[2] = {{.fd = lathe_cancel_fd(me->stop), .events = POLLIN},
                             {.fd = me->again_fd, .events = POLLIN}};
     while (!lathe_cancel_is_triggered(me->stop)) {
         uint64_t asked;
-        poll(fds, 2, any ? TEND_MS : -1);
-        if (read(me->again_fd, &asked, sizeof asked) > 0) {
-            (void)lathe_hardware_invalidate(&options, NULL); /* else what is kept ends in a day */
-            any = look(me);
+        poll(fds, 2, any ? TEND_MS : LOOK_MS);
+        bool again = read(me->again_fd, &asked, sizeof asked) > 0;
+        if (again || lathe_clock_monotonic_us() - looked_us >= LOOK_MS * 1000LL) {
+            any = look(me, again);
+            looked_us = lathe_clock_monotonic_us();
             continue;
         }
         /* Also after the last chunk: the next command is to find out how the device is by then. */

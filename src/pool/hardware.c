@@ -79,7 +79,7 @@ static int list_family(struct lathe_pool *pool, enum lathe_encoder family, char 
     return 0;
 }
 
-/* What results depend on, as text. */
+/* What the results of all devices depend on, as text. */
 static char *make_key(const struct lathe_hardware *hw)
 {
     static const char *const variables[] = {"LD_LIBRARY_PATH", "LIBVA_DRIVER_NAME",
@@ -95,9 +95,6 @@ static char *make_key(const struct lathe_hardware *hw)
     if (!f)
         return NULL;
     fprintf(f, "lathe %s ffmpeg %s boot %s", LATHE_VERSION, hw->ffmpeg, boot);
-    for (unsigned i = 0; i < hw->n_devices; i++)
-        fprintf(f, "; %s %s %s %s %s", lathe_encoder_name(hw->devices[i].family),
-                hw->devices[i].path, hw->devices[i].id, hw->devices[i].name, hw->devices[i].driver);
     for (size_t i = 0; i < LATHE_COUNT(variables); i++)
         if (getenv(variables[i]))
             fprintf(f, "; %s=%s", variables[i], getenv(variables[i]));
@@ -117,33 +114,78 @@ static bool may_pass(const struct lathe_hw_trial *t)
            (t->kind == LATHE_HW_OPEN && t->verdict != LATHE_HW_WORKS);
 }
 
-static bool has_passing_failure(const struct lathe_hardware *hw)
+static bool has_passing_failure(const struct lathe_hw_device *device)
 {
-    for (unsigned i = 0; i < hw->n_devices; i++)
-        for (unsigned t = 0; t < hw->devices[i].n_trials; t++)
-            if (may_pass(&hw->devices[i].trials[t]))
-                return true;
+    for (unsigned t = 0; t < device->n_trials; t++)
+        if (may_pass(&device->trials[t]))
+            return true;
     return false;
 }
 
-static bool is_fresh(const struct lathe_hardware *known)
+static bool is_fresh(const struct lathe_hardware_known *known)
 {
     double limit = FRESH_SECONDS;
-    if (has_passing_failure(known))
+    if (has_passing_failure(&known->device))
         limit = fmin(RETRY_SECONDS * exp2(known->failures), RETRY_SECONDS_MAX);
     return known->age_seconds < limit;
 }
 
-static int try_all(struct lathe_pool *pool, const struct lathe_hardware_options *options,
-                   struct lathe_cancel *cancel, struct lathe_hardware *hw, struct lathe_error *err)
+/* The driver's own name of itself is learned while a device is tried. */
+static bool is_same(const struct lathe_hw_device *listed, const struct lathe_hw_device *known)
 {
+    return listed->family == known->family && strcmp(listed->path, known->path) == 0 &&
+           strcmp(listed->id, known->id) == 0 && strcmp(listed->name, known->name) == 0 &&
+           (listed->family == LATHE_ENCODER_VAAPI || strcmp(listed->driver, known->driver) == 0);
+}
+
+static const struct lathe_hardware_known *find(const struct lathe_hardware_known *known, int count,
+                                               const struct lathe_hw_device *device)
+{
+    for (int i = 0; i < count; i++)
+        if (is_same(device, &known[i].device))
+            return &known[i];
+    return NULL;
+}
+
+/* One device: from what is known, or tried. 1 when it was tried. */
+static int learn(struct lathe_pool *pool, const struct lathe_hardware_options *options,
+                 const struct lathe_hardware_known *known, struct lathe_cancel *cancel,
+                 struct lathe_hardware_known *ret, struct lathe_error *err)
+{
+    if (known && is_fresh(known) && !(options && (options->refresh || options->sessions))) {
+        *ret = *known;
+        return 0;
+    }
+    int r = lathe_hardware_try(pool, options && options->sessions, cancel, &ret->device, err);
+    ret->age_seconds = 0;
+    ret->failures = known && has_passing_failure(&ret->device) ? known->failures + 1 : 0;
+    return r < 0 ? r : 1;
+}
+
+static int learn_all(struct lathe_pool *pool, const struct lathe_hardware_options *options,
+                     struct lathe_cancel *cancel, struct lathe_hardware *hw,
+                     struct lathe_hardware_known *before, struct lathe_hardware_known *now,
+                     struct lathe_error *err)
+{
+    _cleanup_free_ char *path = hw->n_devices ? lathe_hardware_cache_path(options) : NULL;
+    _cleanup_free_ char *key = path ? make_key(hw) : NULL;
+    int count = key ? lathe_hardware_cache_read(path, key, before) : 0;
+    hw->from_cache = hw->n_devices > 0;
+    hw->refreshed = options && options->refresh;
     for (unsigned i = 0; i < hw->n_devices; i++) {
-        int r =
-            lathe_hardware_try(pool, options && options->sessions, cancel, &hw->devices[i], err);
+        now[i] = (struct lathe_hardware_known){.device = hw->devices[i]};
+        int r = learn(pool, options, find(before, count, &hw->devices[i]), cancel, &now[i], err);
         if (r < 0)
             return r;
+        hw->devices[i] = now[i].device;
+        hw->from_cache = hw->from_cache && r == 0;
+        hw->age_seconds = fmax(hw->age_seconds, now[i].age_seconds);
+        hw->failures = now[i].failures > hw->failures ? now[i].failures : hw->failures;
     }
-    hw->probed_wall_us = lathe_clock_wall_us();
+    hw->probed_wall_us = lathe_clock_wall_us() - (int64_t)(hw->age_seconds * 1e6);
+    /* Without the file the next start tries again: slower, not wrong. */
+    if (key && !(hw->from_cache && count == (int)hw->n_devices))
+        (void)lathe_hardware_cache_write(path, key, now, hw->n_devices, NULL);
     return 0;
 }
 
@@ -156,29 +198,11 @@ static int find_and_try(struct lathe_pool *pool, const struct lathe_hardware_opt
         r = list_family(pool, families[i], hw->notes[i], sizeof(hw->notes[i]), cancel, hw, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *path = hw->n_devices ? lathe_hardware_cache_path(options) : NULL;
-    _cleanup_free_ char *key = path ? make_key(hw) : NULL;
-    struct lathe_hardware known = {0};
-    bool have = key && lathe_hardware_cache_read(path, key, &known) == 0;
-    bool all_anew = options && (options->refresh || options->sessions);
-    if (have && !all_anew && is_fresh(&known)) {
-        free(hw->devices);
-        hw->devices = known.devices;
-        hw->n_devices = known.n_devices;
-        hw->age_seconds = known.age_seconds;
-        hw->probed_wall_us = known.probed_wall_us;
-        hw->failures = known.failures;
-        hw->from_cache = true;
-        return 0;
-    }
-    r = try_all(pool, options, cancel, hw, err);
-    if (r == 0)
-        hw->failures = !has_passing_failure(hw) ? 0 : have ? known.failures + 1 : 0;
-    lathe_hardware_finish(&known);
-    /* Without the file the next start tries again: slower, not wrong. */
-    if (r == 0 && key)
-        (void)lathe_hardware_cache_write(path, key, hw, NULL);
-    return r;
+    _cleanup_free_ struct lathe_hardware_known *known =
+        calloc((size_t)2 * LATHE_HW_DEVICES_MAX, sizeof(*known));
+    if (!known)
+        return lathe_error_nomem(err);
+    return learn_all(pool, options, cancel, hw, known, known + LATHE_HW_DEVICES_MAX, err);
 }
 
 int lathe_hardware_load(const struct lathe_hardware_options *options, struct lathe_cancel *cancel,

@@ -14,10 +14,19 @@
 int lathe_hardware_try(struct lathe_pool *pool, bool sessions, struct lathe_cancel *cancel,
                        struct lathe_hw_device *device, struct lathe_error *err);
 
+/* What is known of one device. */
+struct lathe_hardware_known {
+    struct lathe_hw_device device;
+    double age_seconds; /* since it was tried */
+    unsigned failures;  /* times in a row that something passing was found */
+};
+
 /* The file of known results. `key` says for which machine they hold. */
 char *lathe_hardware_cache_path(const struct lathe_hardware_options *options); /* NULL: none */
-int lathe_hardware_cache_read(const char *path, const char *key, struct lathe_hardware *ret);
+/* How many there are, at most LATHE_HW_DEVICES_MAX, which `ret` has room for. */
+int lathe_hardware_cache_read(const char *path, const char *key, struct lathe_hardware_known *ret);
 int lathe_hardware_cache_write(const char *path, const char *key,
-                               const struct lathe_hardware *hardware, struct lathe_error *err);
+                               const struct lathe_hardware_known *known, unsigned count,
+                               struct lathe_error *err);
 
 #endif

@@ -11,7 +11,7 @@
 #include "hardware.h"
 #include "lathe/base.h"
 
-#define CACHE_VERSION 1
+#define CACHE_VERSION 2
 #define CACHE_MAX_BYTES (1u << 20)
 
 static char *default_path(void)
@@ -32,27 +32,20 @@ char *lathe_hardware_cache_path(const struct lathe_hardware_options *options)
     return default_path();
 }
 
-static int read_devices(const json_t *list, struct lathe_hardware *ret)
+static int read_known(const json_t *json, int64_t now_us, struct lathe_hardware_known *ret)
 {
-    size_t n = json_array_size(list);
-    if (n > LATHE_HW_DEVICES_MAX)
-        return -EPROTO;
-    struct lathe_hw_device *devices = calloc(n + 1, sizeof(*devices));
-    if (!devices)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        int r = lathe_hw_device_from_json(json_array_get(list, i), &devices[i], NULL);
-        if (r < 0) {
-            free(devices);
-            return r;
-        }
-    }
-    ret->devices = devices;
-    ret->n_devices = (unsigned)n;
-    return 0;
+    const json_t *probed = json_object_get(json, "probed_us");
+    json_int_t probed_us = json_integer_value(probed); /* below 0: made older by a test */
+    json_int_t failures = json_integer_value(json_object_get(json, "failures"));
+    if (!json_is_integer(probed) || probed_us <= INT64_MIN / 2 || probed_us > now_us ||
+        failures < 0 || failures > 1000)
+        return -ESTALE;
+    *ret = (struct lathe_hardware_known){.age_seconds = (double)(now_us - probed_us) / 1e6,
+                                         .failures = (unsigned)failures};
+    return lathe_hw_device_from_json(json_object_get(json, "device"), &ret->device, NULL);
 }
 
-int lathe_hardware_cache_read(const char *path, const char *key, struct lathe_hardware *ret)
+int lathe_hardware_cache_read(const char *path, const char *key, struct lathe_hardware_known *ret)
 {
     _cleanup_free_ char *text = NULL;
     size_t size = 0;
@@ -60,42 +53,38 @@ int lathe_hardware_cache_read(const char *path, const char *key, struct lathe_ha
     if (r < 0)
         return r;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *list = json_object_get(json, "devices");
     const char *found = json_string_value(json_object_get(json, "key"));
-    const json_t *probed = json_object_get(json, "probed_us");
-    json_int_t probed_us = json_integer_value(probed); /* below 0: made older by a test */
-    json_int_t failures = json_integer_value(json_object_get(json, "failures"));
-    int64_t now_us = lathe_clock_monotonic_us();
-    r = -ESTALE;
+    size_t n = json_array_size(list);
     /* The key holds the boot, without which the clock would mean nothing. */
-    if (found && strcmp(found, key) == 0 && json_is_integer(probed) && probed_us > INT64_MIN / 2 &&
-        probed_us <= now_us && json_integer_value(json_object_get(json, "v")) == CACHE_VERSION &&
-        failures >= 0 && failures <= 1000)
-        r = read_devices(json_object_get(json, "devices"), ret);
-    if (r == 0) {
-        ret->age_seconds = (double)(now_us - probed_us) / 1e6;
-        ret->probed_wall_us = lathe_clock_wall_us() - (now_us - probed_us);
-        ret->failures = (unsigned)failures;
-        ret->from_cache = true;
-    }
+    r = found && strcmp(found, key) == 0 && n <= LATHE_HW_DEVICES_MAX &&
+                json_integer_value(json_object_get(json, "v")) == CACHE_VERSION
+            ? 0
+            : -ESTALE;
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = read_known(json_array_get(list, i), lathe_clock_monotonic_us(), &ret[i]);
     json_decref(json);
-    return r;
+    return r < 0 ? r : (int)n;
 }
 
 int lathe_hardware_cache_write(const char *path, const char *key,
-                               const struct lathe_hardware *hardware, struct lathe_error *err)
+                               const struct lathe_hardware_known *known, unsigned count,
+                               struct lathe_error *err)
 {
-    json_t *devices = json_array();
-    int r = devices ? 0 : -ENOMEM;
-    for (unsigned i = 0; i < hardware->n_devices && r == 0; i++) {
+    json_t *list = json_array();
+    const int64_t now_us = lathe_clock_monotonic_us();
+    int r = list ? 0 : -ENOMEM;
+    for (unsigned i = 0; i < count && r == 0; i++) {
         json_t *device = NULL;
-        r = lathe_hw_device_to_json(&hardware->devices[i], &device);
-        if (r == 0 && json_array_append_new(devices, device) < 0)
+        json_int_t probed_us = (json_int_t)(now_us - (int64_t)(known[i].age_seconds * 1e6));
+        r = lathe_hw_device_to_json(&known[i].device, &device);
+        if (r == 0 && json_array_append_new(
+                          list, json_pack("{s:I, s:I, s:o}", "probed_us", probed_us, "failures",
+                                          (json_int_t)known[i].failures, "device", device)) < 0)
             r = -ENOMEM;
     }
-    json_t *json = json_pack("{s:i, s:s, s:I, s:I, s:O}", "v", CACHE_VERSION, "key", key,
-                             "probed_us", (json_int_t)lathe_clock_monotonic_us(), "failures",
-                             (json_int_t)hardware->failures, "devices", devices);
-    json_decref(devices);
+    json_t *json = json_pack("{s:i, s:s, s:O}", "v", CACHE_VERSION, "key", key, "devices", list);
+    json_decref(list);
     _cleanup_free_ char *text = json && r == 0 ? json_dumps(json, JSON_INDENT(1)) : NULL;
     json_decref(json);
     if (!text)

@@ -17,6 +17,7 @@
 #define LOOK_MS 100  /* how soon a cancel or a passed quarantine is seen by who waits */
 #define BUSY_LIMIT 5 /* tries of a chunk on devices that are busy */
 #define LANES_MAX 64
+#define WARM_SECONDS 10 /* a device's memory is not kept for longer without work */
 
 static int64_t now_us(const struct lathe_placement *p)
 {
@@ -50,14 +51,17 @@ void lathe_placement_destroy(struct lathe_placement *p)
     free(p);
 }
 
-/* Encoder engines of NVIDIA's chips with more than one, by what their names hold. */
+/* Encoder engines of NVIDIA's cards with more than one, by what their names hold. Nobody has
+ * checked these rows against a card or a document of NVIDIA's. A number too high is corrected when
+ * the device says busy; one too low leaves engines idle, which bench/gpu shows and LATHE_GPU_LANES
+ * mends. */
 static unsigned engines(const struct lathe_hw_device *device)
 {
     static const struct {
         const char *name;
         unsigned engines;
     } known[] = {{"L40", 3},      {"RTX 6000 Ada", 3}, {"RTX 5090", 3}, {"L4", 2},
-                 {"RTX 4090", 2}, {"RTX 4080", 2},     {"RTX 5080", 2}, {"A16", 4}};
+                 {"RTX 4090", 2}, {"RTX 4080", 2},     {"RTX 5080", 2}};
     for (size_t i = 0; i < LATHE_COUNT(known); i++)
         if (device->family == LATHE_ENCODER_NVENC && strstr(device->name, known[i].name))
             return known[i].engines;
@@ -75,16 +79,52 @@ static unsigned lanes_of(const struct lathe_placement *p, const struct lathe_hw_
     return LATHE_LANES_PER_ENGINE * engines(device);
 }
 
+/* Numbers of devices stay as they are: chunks are at work there. */
+static void take_in(struct lathe_placement *p, const struct lathe_hw_device *device, bool refreshed)
+{
+    unsigned i = 0, free_at = p->n_devices;
+    while (i < p->n_devices && (p->devices[i].family != device->family ||
+                                strcmp(p->devices[i].path, device->path) != 0 ||
+                                strcmp(p->devices[i].id, device->id) != 0)) {
+        if (p->use[i].is_gone && p->use[i].active == 0 && free_at == p->n_devices)
+            free_at = i;
+        i++;
+    }
+    if (i == p->n_devices) {
+        if (free_at == LATHE_HW_DEVICES_MAX)
+            return;
+        i = free_at;
+        p->n_devices += i == p->n_devices;
+        p->use[i] = (struct lathe_placement_use){0};
+    }
+    bool works = refreshed && lathe_hw_works(device, LATHE_HW_OPEN, NULL, 0);
+    p->devices[i] = *device;
+    p->use[i].is_gone = false;
+    p->use[i].lanes = lanes_of(p, device);
+    if (works && !p->use[i].is_tried)
+        lathe_health_tried(&p->use[i].health, true, "", now_us(p));
+}
+
+static void forget_trials(struct lathe_hw_device *device)
+{
+    device->trials[0] = lathe_hw_trials[0];
+    device->trials[0].verdict = LATHE_HW_LOST;
+    snprintf(device->trials[0].reason, sizeof device->trials[0].reason, "it is not there any more");
+    device->n_trials = 1;
+}
+
 void lathe_placement_set_hardware(struct lathe_placement *p, const struct lathe_hardware *hardware,
                                   const char *why)
 {
     pthread_mutex_lock(&p->lock);
-    p->n_devices = hardware ? hardware->n_devices : 0;
     p->probed_wall_us = hardware ? hardware->probed_wall_us : 0;
-    for (unsigned i = 0; i < p->n_devices; i++) {
-        p->devices[i] = hardware->devices[i];
-        p->use[i] = (struct lathe_placement_use){.lanes = lanes_of(p, &p->devices[i])};
-    }
+    for (unsigned i = 0; i < p->n_devices; i++)
+        p->use[i].is_gone = true;
+    for (unsigned i = 0; hardware && i < hardware->n_devices; i++)
+        take_in(p, &hardware->devices[i], hardware->refreshed);
+    for (unsigned i = 0; i < p->n_devices; i++)
+        if (p->use[i].is_gone)
+            forget_trials(&p->devices[i]);
     if (hardware)
         lathe_hardware_summary(hardware, p->summary, sizeof p->summary);
     else
@@ -245,9 +285,12 @@ static bool try_anew(struct lathe_placement *p, struct lathe_cancel *cancel,
 
 bool lathe_placement_tend(struct lathe_placement *p, struct lathe_cancel *cancel)
 {
+    if (p->pool)
+        lathe_pool_cool(p->pool, WARM_SECONDS);
     pthread_mutex_lock(&p->lock);
     for (unsigned i = 0; i < p->n_devices; i++) {
-        if (!lathe_health_is_due(&p->use[i].health, now_us(p)) || lathe_cancel_is_triggered(cancel))
+        if (p->use[i].is_gone || !lathe_health_is_due(&p->use[i].health, now_us(p)) ||
+            lathe_cancel_is_triggered(cancel))
             continue;
         struct lathe_hw_device device = p->devices[i];
         p->use[i].is_tried = true;
@@ -293,14 +336,17 @@ unsigned lathe_placement_lanes(struct lathe_placement *p)
     unsigned lanes = 0;
     pthread_mutex_lock(&p->lock);
     for (unsigned i = 0; i < p->n_devices; i++)
-        lanes += p->use[i].lanes;
+        lanes += p->use[i].is_gone ? 0 : p->use[i].lanes;
     pthread_mutex_unlock(&p->lock);
     return lanes;
 }
 
-static const char *state_of(const struct lathe_health *health)
+static const char *state_of(const struct lathe_placement_use *use)
 {
-    return health->until_us ? "quarantined" : health->is_limited ? "busy" : "in service";
+    return use->is_gone             ? "gone"
+           : use->health.until_us   ? "quarantined"
+           : use->health.is_limited ? "busy"
+                                    : "in service";
 }
 
 json_t *lathe_placement_to_json(struct lathe_placement *p)
@@ -310,12 +356,12 @@ json_t *lathe_placement_to_json(struct lathe_placement *p)
     for (unsigned i = 0; i < p->n_devices; i++) {
         const struct lathe_hw_device *d = &p->devices[i];
         const struct lathe_health *h = &p->use[i].health;
-        (void)json_array_append_new(devices, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
-                                                       "family", lathe_encoder_name(d->family),
-                                                       "path", d->path, "name", d->name, "driver",
-                                                       d->driver, "state", state_of(h), "reason",
-                                                       h->reason, "chunks", (json_int_t)h->chunks,
-                                                       "failures", (json_int_t)h->failures));
+        (void)json_array_append_new(
+            devices,
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "family",
+                      lathe_encoder_name(d->family), "path", d->path, "name", d->name, "driver",
+                      d->driver, "state", state_of(&p->use[i]), "reason", h->reason, "chunks",
+                      (json_int_t)h->chunks, "failures", (json_int_t)h->failures));
     }
     json_t *ret = json_pack("{s:s, s:o}", "summary", p->summary, "devices", devices);
     pthread_mutex_unlock(&p->lock);

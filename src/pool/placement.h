@@ -18,6 +18,7 @@ struct lathe_placement_use {
     struct lathe_health health;
     unsigned lanes, active;
     bool is_tried; /* by a probe, right now */
+    bool is_gone;  /* it was there before */
 };
 
 struct lathe_placement {

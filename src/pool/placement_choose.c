@@ -69,7 +69,7 @@ static void look_at(struct lathe_placement *p, unsigned device,
     c->rank = RANK_SOFTWARE;
     unsigned lanes = usable_lanes(p, device, now_us);
     bool waits = attempts->request->wish == LATHE_HW_REQUIRE; /* for lanes to come back */
-    if (!use->health.until_us && !use->is_tried && (lanes > 0 || waits)) {
+    if (!use->is_gone && !use->health.until_us && !use->is_tried && (lanes > 0 || waits)) {
         ask(p, device, attempts, lathe_health_bad_steps(&use->health, now_us), &c->choice);
         c->rank = rank_of(p, device, attempts, &c->choice);
         c->room = lanes > use->active ? lanes - use->active : 0;
@@ -112,7 +112,7 @@ static bool pays_beside(const struct lathe_placement *p, const struct lathe_atte
 {
     unsigned lanes = 0;
     for (unsigned i = 0; i < p->n_devices; i++)
-        lanes += p->use[i].lanes;
+        lanes += p->use[i].is_gone ? 0 : p->use[i].lanes;
     return attempts->mix == LATHE_MIX_ALLOW && attempts->family == LATHE_ENCODER_AUTO &&
            attempts->request->encoder == LATHE_ENCODER_AUTO &&
            attempts->request->wish == LATHE_HW_PREFER &&

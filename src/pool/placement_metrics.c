@@ -43,7 +43,8 @@ void lathe_placement_collect(struct lathe_placement *p)
         lathe_placement_device_name(d, name, sizeof name);
         const char *const labels[] = {name, d->id, d->name, d->driver};
         lathe_metrics_set(LATHE_METRIC_DEVICE_INFO, labels, 1);
-        lathe_metrics_set(LATHE_METRIC_DEVICE_USABLE, labels, !p->use[i].health.until_us);
+        lathe_metrics_set(LATHE_METRIC_DEVICE_USABLE, labels,
+                          !p->use[i].health.until_us && !p->use[i].is_gone);
         lathe_metrics_set(LATHE_METRIC_DEVICE_LANES, labels, p->use[i].lanes);
         lathe_metrics_set(LATHE_METRIC_DEVICE_LANES_BUSY, labels, p->use[i].active);
         set_trials(d, name);
