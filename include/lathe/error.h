@@ -33,6 +33,7 @@ struct lathe_error {
     char hint[256];         /* one line: what to do about it; may be empty */
     bool by_port;           /* a queue, state or store said so, not the media */
     int gpu_verdict;        /* of a failed attempt on a GPU: enum lathe_hw_verdict; 0 = none */
+    int gpu_rendition;      /* of such an attempt: 1 + the rendition that failed; 0 = all of them */
 };
 
 /* Fills `err` (NULL is allowed) and returns `code`, so that callers can `return` it. `code` must

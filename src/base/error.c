@@ -56,6 +56,7 @@ int lathe_error_set(struct lathe_error *err, int code, enum lathe_fault fault, c
     memcpy(err->what, what, sizeof(what));
     err->hint[0] = '\0';
     err->gpu_verdict = 0;
+    err->gpu_rendition = 0;
     err->by_port = false;
     return code;
 }

@@ -12,6 +12,7 @@
 #include "jobs.h"
 #include "lathe/agent.h"
 #include "lathe/base.h"
+#include "lathe/ladder.h"
 #include "lathe/plan.h"
 #include "lathe/scratch.h"
 #include "place.h"
@@ -65,8 +66,30 @@ static double megapixels_per_second(const struct lathe_plan *plan)
 /* Decoding and scaling, the same way (measured: 13.4 ms for a picture of 1080p at 28 Mbit/s). */
 #define SOURCE_MEGAPIXELS_PER_SECOND 155
 
-static void estimate(const struct lathe_plan *plan, unsigned slots, double *ret_bytes,
-                     double *ret_seconds)
+/* A GPU of recent years with one encoder engine, whatever the preset; likewise only for an order of
+ * magnitude. */
+#define GPU_MEGAPIXELS_PER_SECOND 600
+
+/* Whether a GPU encodes, decodes. */
+static bool is_gpu(const json_t *place, bool decodes)
+{
+    const char *step = json_string_value(json_object_get(place, "step"));
+    for (int s = LATHE_STEP_ALL_GPU; step && s <= LATHE_STEP_GPU_ENCODE; s++)
+        if (strcmp(step, lathe_ladder_step_name((enum lathe_ladder_step)s)) == 0)
+            return !decodes || s == LATHE_STEP_ALL_GPU;
+    return false;
+}
+
+/* Stages follow each other's chunks closely, so the slowest one decides. */
+static double gpu_seconds(const json_t *place, double pixels, double source, unsigned busy)
+{
+    double gpu = pixels / GPU_MEGAPIXELS_PER_SECOND;
+    double host = is_gpu(place, true) ? 0 : source / SOURCE_MEGAPIXELS_PER_SECOND / busy;
+    return fmax(gpu, host) / 1e6;
+}
+
+static void estimate(const struct lathe_plan *plan, const json_t *place, unsigned slots,
+                     double *ret_bytes, double *ret_seconds)
 {
     double seconds = seconds_of(plan, plan->duration), pixels = 0, kbps = 0;
     for (int i = 0; i < plan->n_renditions; i++) {
@@ -83,8 +106,12 @@ static void estimate(const struct lathe_plan *plan, unsigned slots, double *ret_
     unsigned busy = slots < plan->n_chunks ? slots : plan->n_chunks;
     *ret_bytes = kbps * 1000 / 8 * seconds;
     double source = (double)plan->source_width * plan->source_height * (double)plan->frames;
-    *ret_seconds = (pixels / megapixels_per_second(plan) + source / SOURCE_MEGAPIXELS_PER_SECOND) /
-                   1e6 / (busy ? busy : 1);
+    busy = busy ? busy : 1;
+    *ret_seconds =
+        is_gpu(place, false)
+            ? gpu_seconds(place, pixels, source, busy)
+            : (pixels / megapixels_per_second(plan) + source / SOURCE_MEGAPIXELS_PER_SECOND) / 1e6 /
+                  busy;
 }
 
 static void print_chunks(const struct lathe_plan *plan)
@@ -108,7 +135,7 @@ static int print_plan(const struct lathe_plan *plan, const json_t *place, unsign
 {
     char time[32], size[32], took[32];
     double bytes, seconds;
-    estimate(plan, slots, &bytes, &seconds);
+    estimate(plan, place, slots, &bytes, &seconds);
     lathe_time_text(time, sizeof time, seconds_of(plan, plan->duration));
     lathe_size_text(size, sizeof size, bytes);
     lathe_time_text(took, sizeof took, seconds);
@@ -135,8 +162,11 @@ static int print_plan(const struct lathe_plan *plan, const json_t *place, unsign
     }
     for (int i = 0; i < plan->n_audio; i++)
         printf("audio      track %d: %s\n", i, plan->audio[i].copy ? "copied" : "AAC");
-    printf("estimate   about %s, about %s on %u slot%s\n", size, took, slots,
-           slots == 1 ? "" : "s");
+    if (is_gpu(place, false))
+        printf("estimate   about %s, about %s if the GPU is a common one\n", size, took);
+    else
+        printf("estimate   about %s, about %s on %u slot%s\n", size, took, slots,
+               slots == 1 ? "" : "s");
     for (uint32_t i = 0; i < plan->n_warnings; i++)
         printf("warning    %s\n", plan->warnings[i]);
     printf("pilots     %u\n\n", plan->n_pilots);
@@ -147,7 +177,7 @@ static int print_plan(const struct lathe_plan *plan, const json_t *place, unsign
 static int print_json(const struct lathe_plan *plan, json_t *place, unsigned slots)
 {
     double bytes, seconds;
-    estimate(plan, slots, &bytes, &seconds);
+    estimate(plan, place, slots, &bytes, &seconds);
     json_t *json = NULL;
     if (lathe_plan_to_json(plan, &json) < 0)
         return 1;

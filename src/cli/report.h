@@ -18,7 +18,8 @@ int lathe_report_build(struct lathe_agent *agent, const char *job_id,
 /* The same for a job of a fleet; outputs keep their keys in the store. */
 int lathe_report_of_result(const char *job_id, const char *result, double wall_seconds,
                            json_t **ret, struct lathe_error *err);
-/* {"status": "failed" or "interrupted", "error": {what, hint, code}}. NULL when memory is short. */
+/* {"status": "failed" or "interrupted", "error": {what, hint, code, fault}, "wall_seconds"}; a run
+ * adds its fallbacks. NULL when memory is short. */
 json_t *lathe_report_failure(const struct lathe_error *err, double wall_seconds);
 /* On stdout; non-zero when it cannot be written. */
 int lathe_report_print_json(json_t *report);

@@ -241,7 +241,9 @@ static int tell(struct run *run, const struct lathe_error *err)
     }
     if (run->settings->json) {
         json_t *failure = lathe_report_failure(err, wall_seconds(run));
-        (void)lathe_report_print_json(failure); /* the exit code says it as well */
+        json_t *fallbacks = run->agent ? lathe_agent_fallbacks(run->agent) : json_array();
+        json_object_set_new(failure, "fallbacks", fallbacks); /* without memory there is neither */
+        (void)lathe_report_print_json(failure);               /* the exit code says it as well */
         json_decref(failure);
     }
     return lathe_cli_complain(err);

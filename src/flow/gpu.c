@@ -134,12 +134,17 @@ static int tell(struct chunk_run *run, json_t *fallback)
     return 0;
 }
 
+/* `rendition`: 1 + the one that it was about; all renditions of a chunk leave together. */
 static json_t *make_fallback(const struct chunk_run *run, json_t *from,
-                             enum lathe_hw_verdict verdict, const char *reason)
+                             enum lathe_hw_verdict verdict, const char *reason, int rendition)
 {
-    return json_pack("{s:I, s:n, s:o, s:s, s:s}", "chunk", (json_int_t)run->claim->what.index,
-                     "rendition", "from", from, "verdict", lathe_hw_verdict_name(verdict), "reason",
-                     reason);
+    const struct lathe_plan *plan = &run->fj->plan;
+    json_t *name = rendition > 0 && rendition <= plan->n_renditions
+                       ? json_string(plan->renditions[rendition - 1].name)
+                       : json_null();
+    return json_pack("{s:I, s:o, s:o, s:s, s:s}", "chunk", (json_int_t)run->claim->what.index,
+                     "rendition", name, "from", from, "verdict", lathe_hw_verdict_name(verdict),
+                     "reason", reason);
 }
 
 /* The chunk goes to `place`, which closes what failed before, or what was passed over. */
@@ -150,7 +155,7 @@ static int note_place(struct chunk_run *run, const struct lathe_place *place)
     if (!fallback && place->over_step != LATHE_STEP_NONE)
         fallback =
             make_fallback(run, describe(place->over_step, place->over_encoder, place->over_path),
-                          place->over_verdict, place->over_reason);
+                          place->over_verdict, place->over_reason, 0);
     else if (!fallback)
         return 0;
     if (fallback && json_object_set_new(fallback, "to", describe_place(place)) < 0) {
@@ -236,7 +241,7 @@ static int attempt(struct chunk_run *run, struct lathe_order *order, struct lath
             *err = why;
         return r;
     }
-    run->open = make_fallback(run, describe_place(place), verdict, why.what);
+    run->open = make_fallback(run, describe_place(place), verdict, why.what, why.gpu_rendition);
     return run->open ? 1 : lathe_error_nomem(err);
 }
 

@@ -68,6 +68,8 @@ static json_t *error_to_json(const struct lathe_error *error)
     if (error->gpu_verdict)
         lathe_json_put_text(&out, "gpu_verdict",
                             lathe_hw_verdict_name((enum lathe_hw_verdict)error->gpu_verdict));
+    if (error->gpu_rendition)
+        lathe_json_put_int(&out, "gpu_rendition", error->gpu_rendition);
     json_t *object = NULL;
     lathe_json_out_take(&out, &object);
     return object;
@@ -105,6 +107,8 @@ static void read_error(struct lathe_json_in *in, struct lathe_error *ret)
     lathe_json_in_text(&error, "what", ret->what, sizeof(ret->what));
     lathe_json_in_text(&error, "hint", ret->hint, sizeof(ret->hint));
     ret->gpu_verdict = read_verdict(&error);
+    ret->gpu_rendition =
+        (int)lathe_json_in_int_or(&error, "gpu_rendition", 0, LATHE_RENDITIONS_MAX, 0);
     in->code = error.code;
 }
 

@@ -126,11 +126,13 @@ static void blame(const struct media_gpu *gpu, struct lathe_error *err)
     snprintf(what, sizeof(what), "%s", err->what);
     /* Without a word of the driver's there is only libav's name of the code. */
     bool says_more = log[0] || !known;
+    int rendition = err->gpu_rendition;
     if (says_more && !strstr(what, reason))
         lathe_error_set(err, err->code,
                         verdict == LATHE_HW_BUSY ? LATHE_FAULT_RESOURCE : LATHE_FAULT_INTERNAL,
                         "%.220s: %.250s", what, reason);
     err->gpu_verdict = verdict;
+    err->gpu_rendition = rendition;
 }
 
 int media_gpu_judge(struct media_gpu *gpu, int result, struct lathe_error *err)

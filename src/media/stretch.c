@@ -287,6 +287,14 @@ static int sample_source(struct media_stretch *s, const AVFrame *frame, struct l
     return code < 0 ? code : 0;
 }
 
+/* The error is about one rendition and says so. */
+static int of_rendition(const struct media_stretch *s, int i, int code, struct lathe_error *err)
+{
+    if (code < 0 && err && s->plan->n_renditions > 1)
+        err->gpu_rendition = i + 1;
+    return code;
+}
+
 /* Encodes what the filter has ready; context pictures outside the stretch are dropped here. */
 static int take_filtered(struct media_stretch *s, struct media_rendition *r, AVFrame *picture,
                          AVPacket *packet, struct lathe_error *err)
@@ -329,7 +337,7 @@ static int push(struct media_stretch *s, const AVFrame *frame, AVFrame *picture,
         if (code >= 0)
             code = take_filtered(s, r, picture, packet, err);
         if (code < 0)
-            return code;
+            return of_rendition(s, i, code, err);
     }
     return 0;
 }
@@ -368,7 +376,7 @@ static int finish_renditions(struct media_stretch *s, AVPacket *packet, struct l
         if (code >= 0 && r->mux_open && s->gpu)
             code = media_gate_check(&r->gate, s->out_paths[i], s->frames, err);
         if (code < 0)
-            return code;
+            return of_rendition(s, i, code, err);
         s->gpu_checked += (uint32_t)code;
         s->samples[i] = r->encoder.sample;
     }

@@ -272,19 +272,23 @@ def all_sets_in_front(path, chunks):
     assert not in_band_sets(path, "h264"), "parameter sets between the pictures"
 
 
+def mixed_file(box, codec, places):
+    """Chunks of several encoders in turn, in one file. (job, chunks, path)"""
+    job = Job(box, codec, 8, LADDER[:1])
+    chunks = []
+    for number in range(len(job.plan["chunks"])):
+        report, _, outs = job.chunk(number, *places[number % len(places)])
+        good(report)
+        chunks.append((report, outs))
+    seams([c[0] for c in chunks])
+    return job, chunks, job.merge(0, chunks)
+
+
 def three_encoders(codec):
-    """Chunks of NVENC, VA-API and x264 or x265 in turn, in one file."""
+    """NVENC, VA-API and x264 or x265."""
     def test(box):
-        job = Job(box, codec, 8, LADDER[:1])
-        chunks = []
-        for number in range(len(job.plan["chunks"])):
-            where = (("nvenc", 1), ("vaapi", 1), ())[number % 3]
-            report, _, outs = job.chunk(number, *where)
-            good(report)
-            chunks.append((report, outs))
+        job, chunks, out = mixed_file(box, codec, (("nvenc", 1), ("vaapi", 1), ()))
         assert len({c[0]["body"]["encoder"] for c in chunks}) == 3, "not three encoders"
-        seams([c[0] for c in chunks])
-        out = job.merge(0, chunks)
         check(job, out, codec)
         no_decode_error(out)
         assert picture_md5(out) == [h for _, outs in chunks for h in picture_md5(outs[0])]

@@ -18,6 +18,7 @@ CHECK, GEN = BUILD / "tests/media/media-check", BUILD / "tests/media/media-gen"
 SIZE, FRAMES, CHUNKS = "960x544", 200, 4
 ALL_GPU = "all on the GPU"
 FAMILIES = {"ada": "nvenc", "intel-nonfree": "vaapi"}
+LANES = 2  # of a device of which nothing else is known
 locks = {profile: threading.Lock() for profile in FAMILIES}
 
 
@@ -64,6 +65,8 @@ def full_pipeline(profile, codec, bits, renditions, words=()):
         uploads = done.all("cuda.copy", direction="htod") + done.all("va.upload") + \
             done.all("nvenc.upload")
         assert not uploads, uploads[:3]
+        opened = done.all("cuda.context" if family == "nvenc" else "va.init")
+        assert len(opened) <= LANES, f"{len(opened)} openings of the device"
         asked = done.all("nvenc.init" if family == "nvenc" else "va.encode.open")
         assert len(asked) == CHUNKS * len(renditions), len(asked)
         for event in asked:
