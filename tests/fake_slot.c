@@ -572,6 +572,11 @@ static void serve(const struct lathe_order *order)
             sleep_ms(50);
             send_progress(i);
         }
+    if (strcmp(fault, "endless") == 0) /* never stalls, and never ends by itself */
+        for (uint64_t i = 2;; i++) {
+            sleep_ms(20);
+            send_progress(i);
+        }
     if (strcmp(fault, "input") == 0 || strcmp(fault, "internal") == 0) {
         send_failure(lathe_fault_from_name(fault), LATHE_HW_UNTRIED, "the fake was told to fail");
         return;

@@ -227,6 +227,34 @@ static void test_cancel(void **state)
     lathe_cancel_destroy(cancel);
 }
 
+static void test_cancel_below(void **state)
+{
+    (void)state;
+    for (int by_parent = 0; by_parent < 2; by_parent++) {
+        struct lathe_cancel *parent = NULL, *below = NULL, *lower = NULL;
+        assert_int_equal(lathe_cancel_create(&parent), 0);
+        assert_int_equal(lathe_cancel_create_below(parent, &below), 0);
+        assert_int_equal(lathe_cancel_create_below(below, &lower), 0);
+        struct pollfd fd = {.fd = lathe_cancel_fd(lower), .events = POLLIN};
+        assert_int_equal(poll(&fd, 1, 0), 0);
+        assert_false(lathe_cancel_is_triggered(lower));
+        lathe_cancel_trigger(by_parent ? parent : below);
+        assert_int_equal(poll(&fd, 1, 0), 1);
+        assert_true(lathe_cancel_is_triggered(lower));
+        assert_true(lathe_cancel_is_triggered(below));
+        assert_int_equal(lathe_cancel_is_triggered(parent), by_parent);
+        lathe_cancel_destroy(lower);
+        lathe_cancel_destroy(below);
+        lathe_cancel_destroy(parent);
+    }
+    struct lathe_cancel *alone = NULL;
+    assert_int_equal(lathe_cancel_create_below(NULL, &alone), 0);
+    assert_false(lathe_cancel_is_triggered(alone));
+    lathe_cancel_trigger(alone);
+    assert_true(lathe_cancel_is_triggered(alone));
+    lathe_cancel_destroy(alone);
+}
+
 static void test_clocks_and_ids(void **state)
 {
     (void)state;
@@ -448,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_error_faults),
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_cancel_below),
         cmocka_unit_test(test_clocks_and_ids),
         FILES(test_write_and_read),
         FILES(test_secrets),

@@ -54,6 +54,7 @@ static struct bench *open_bench_on(void **state, const char *faults, bool gpus)
         .gpus = gpus,
         .only_host = true,
         .cancel = b->cancel,
+        .lease_ttl_ms = 600,
     };
     struct lathe_error err = {0};
     if (lathe_agent_open(&options, &b->agent, &err) < 0)
@@ -365,6 +366,33 @@ static void second_plan_is_the_last(void **state)
     assert_int_equal(logged(b, "chunk 0"), 2);
     assert_int_equal(logged(b, "merge 0"), LATHE_LIMIT_SLOT_FAILURES);
     expect_status(b, LATHE_JOB_FAILED, NULL);
+}
+
+static void *cancel_when_at_work(void *opaque)
+{
+    struct bench *b = opaque;
+    struct lathe_state *st = lathe_agent_flow(b->agent)->state;
+    enum lathe_verdict verdict;
+    while (logged(b, "chunk 0") == 0 || logged(b, "chunk 1") == 0)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    assert_int_equal(
+        lathe_state_finish(st, b->job.id, LATHE_JOB_CANCELLED, "by a test", &verdict, NULL), 0);
+    return NULL;
+}
+
+/* Slots that would go on for ever are stopped by the renewal of their leases, and the agent lives
+ * on: without that, this test does not end. */
+static void cancelled_work_is_stopped(void **state)
+{
+    struct bench *b = open_bench(state, "chunk:0:endless chunk:1:endless");
+    struct lathe_error err = {0};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_when_at_work, b), 0);
+    assert_int_equal(run_job(b, &err), -EIO);
+    assert_non_null(strstr(err.what, "cancelled"));
+    pthread_join(thread, NULL);
+    expect_status(b, LATHE_JOB_CANCELLED, NULL);
+    assert_int_equal(logged(b, "chunk 0"), 1);
 }
 
 static int find_whole(void *opaque, const char *key, uint64_t size)
@@ -686,6 +714,7 @@ int main(int argc, char **argv)
         TEST(seam_mismatch_is_replanned),
         TEST(second_plan_is_the_last),
         TEST(replan_outlives_the_state),
+        TEST(cancelled_work_is_stopped),
         TEST(results_of_another_plan_are_not_adopted),
         TEST(damaged_chunk_is_redone),
         TEST(chunk_that_never_merges_is_bounded),

@@ -13,6 +13,8 @@ struct lathe_cancel;
 
 /* Returns 0 and a token, or -ENOMEM / -EMFILE. */
 int lathe_cancel_create(struct lathe_cancel **ret_cancel);
+/* A token that is triggered, too, when `parent` (which outlives it; may be NULL) is. */
+int lathe_cancel_create_below(const struct lathe_cancel *parent, struct lathe_cancel **ret_cancel);
 void lathe_cancel_destroy(struct lathe_cancel *cancel); /* NULL is allowed */
 
 void lathe_cancel_trigger(struct lathe_cancel *cancel);

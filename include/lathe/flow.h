@@ -91,9 +91,10 @@ struct lathe_flow {
     struct lathe_placement *placement;
     struct lathe_leases *leases; /* renews what steps hold */
     struct lathe_samples *samples;
-    const char *scratch_dir;     /* exists; best on the store's file system */
-    const char *owner;           /* of leases */
-    struct lathe_cancel *cancel; /* may be NULL */
+    const char *scratch_dir;        /* exists; best on the store's file system */
+    const char *owner;              /* of leases */
+    struct lathe_cancel *cancel;    /* may be NULL */
+    const struct lathe_flow *whole; /* of the copy that a step works with; else NULL */
     int lease_ttl_ms;
     int merge_parallel; /* renditions joined at once, at least 1 */
     enum lathe_chunks chunks;
@@ -102,12 +103,13 @@ struct lathe_flow {
     struct lathe_flow_sink sink;
 };
 
-/* A thread that renews registered leases at a third of their life. */
+/* A thread that renews registered leases at a third of their life. `stop` (may be NULL) is fired
+ * when a lease is over because its job was cancelled, has failed or is not known any more. */
 int lathe_leases_create(struct lathe_state *state, int ttl_ms, struct lathe_leases **ret,
                         struct lathe_error *err);
 void lathe_leases_destroy(struct lathe_leases *leases); /* NULL is allowed */
-int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t unit,
-                     uint64_t fence);
+int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t unit, uint64_t fence,
+                     struct lathe_cancel *stop);
 void lathe_leases_remove(struct lathe_leases *leases, const char *job_id, uint32_t unit,
                          uint64_t fence);
 

@@ -9,12 +9,15 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 struct lathe_cancel {
     atomic_bool triggered;
     int fd; /* never read, so it stays readable for ever */
+    const struct lathe_cancel *parent;
+    int both_fd; /* with a parent: an epoll of both descriptors */
 };
 
 int lathe_cancel_create(struct lathe_cancel **ret_cancel)
@@ -32,10 +35,33 @@ int lathe_cancel_create(struct lathe_cancel **ret_cancel)
     return 0;
 }
 
+int lathe_cancel_create_below(const struct lathe_cancel *parent, struct lathe_cancel **ret_cancel)
+{
+    struct lathe_cancel *cancel = NULL;
+    int r = lathe_cancel_create(&cancel);
+    if (r == 0 && parent) {
+        struct epoll_event event = {.events = EPOLLIN};
+        cancel->parent = parent;
+        cancel->both_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (cancel->both_fd < 0 ||
+            epoll_ctl(cancel->both_fd, EPOLL_CTL_ADD, cancel->fd, &event) < 0 ||
+            epoll_ctl(cancel->both_fd, EPOLL_CTL_ADD, lathe_cancel_fd(parent), &event) < 0)
+            r = -errno;
+    }
+    if (r < 0) {
+        lathe_cancel_destroy(cancel);
+        return r;
+    }
+    *ret_cancel = cancel;
+    return 0;
+}
+
 void lathe_cancel_destroy(struct lathe_cancel *cancel)
 {
     if (!cancel)
         return;
+    if (cancel->parent && cancel->both_fd >= 0)
+        close(cancel->both_fd);
     close(cancel->fd);
     free(cancel);
 }
@@ -55,10 +81,10 @@ void lathe_cancel_trigger(struct lathe_cancel *cancel)
 
 bool lathe_cancel_is_triggered(const struct lathe_cancel *cancel)
 {
-    return cancel && atomic_load(&cancel->triggered);
+    return cancel && (atomic_load(&cancel->triggered) || lathe_cancel_is_triggered(cancel->parent));
 }
 
 int lathe_cancel_fd(const struct lathe_cancel *cancel)
 {
-    return cancel ? cancel->fd : -1;
+    return !cancel ? -1 : cancel->parent ? cancel->both_fd : cancel->fd;
 }

@@ -41,7 +41,7 @@ static int cancel(struct lathe_fleet *fleet, const struct lathe_settings *settin
 int lathe_cli_cancel_job(const struct lathe_settings *settings)
 {
     const struct change change = {cancel, LATHE_FLEET_ALL | LATHE_FLEET_DOOR, "cancelled",
-                                  "cancelled; workers drop what they do for it within seconds"};
+                                  "cancelled; workers stop what they do for it within seconds"};
     return change_job(settings, &change);
 }
 

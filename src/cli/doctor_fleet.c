@@ -27,8 +27,8 @@ void lathe_doctor_workers(struct lathe_doctor *d, struct lathe_findings *ret)
                            "no worker lives: jobs are accepted and wait");
         return;
     }
-    lathe_findings_add(ret, "fleet.workers", LATHE_FINDING_GOOD, NULL, "%zu workers live",
-                       d->n_workers);
+    lathe_findings_add(ret, "fleet.workers", LATHE_FINDING_GOOD, NULL, "%zu worker%s alive",
+                       d->n_workers, d->n_workers == 1 ? " is" : "s are");
     char first[64] = "";
     for (size_t i = 0; i < d->n_workers; i++) {
         const struct lathe_worker_view *worker = &d->workers[i];

@@ -79,9 +79,10 @@ static void print_head(FILE *f, const struct snapshot *s)
         done += s->jobs[i].completed_chunks;
     }
     fprintf(f,
-            "%zu workers (%zu draining), %zu of %lld slots busy; %zu%s open jobs, %lld of %lld "
+            "%zu worker%s (%zu draining), %zu of %lld slots busy; %zu%s open jobs, %lld of %lld "
             "chunks done\n",
-            s->n_workers, draining, busy, slots, s->n_jobs, s->has_more ? "+" : "", done, chunks);
+            s->n_workers, s->n_workers == 1 ? "" : "s", draining, busy, slots, s->n_jobs,
+            s->has_more ? "+" : "", done, chunks);
 }
 
 static void print(FILE *f, const struct snapshot *s)
@@ -108,8 +109,9 @@ static void print(FILE *f, const struct snapshot *s)
 /* What of `text` the terminal has room for, on a cleared screen. */
 static void show(const char *text)
 {
-    struct winsize size = {.ws_row = 24, .ws_col = 80};
-    (void)ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_row || !size.ws_col)
+        size = (struct winsize){.ws_row = 24, .ws_col = 80};
     printf("\033[H");
     for (unsigned row = 0; *text && row + 1 < size.ws_row; row++) {
         size_t length = strcspn(text, "\n");

@@ -154,6 +154,8 @@ int lathe_flow_attempt_failed(struct lathe_flow *flow, const struct lathe_flow_w
     const char *job_id = work->job_id;
     uint32_t unit = work->unit;
     bool interrupted = why->fault == LATHE_FAULT_INTERRUPTED || why->code == -ECANCELED;
+    if (interrupted && flow->whole && !lathe_cancel_is_triggered(flow->whole->cancel))
+        return 0; /* the job came to nothing, and its leases with it */
     if (interrupted || is_of_host(flow, why)) {
         (void)lathe_state_release(flow->state, job_id, unit, fence, NULL); /* else it runs out */
         if (err)

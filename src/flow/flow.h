@@ -28,6 +28,13 @@ int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, uint64_t fe
                         struct lathe_flow_job *ret, struct lathe_error *err);
 void lathe_flow_job_finish(struct lathe_flow_job *fj);
 
+/* --- lease.c --- */
+/* The lease is renewed while a step works with the copy *ret_own, whose cancel fires, too, when the
+ * job comes to nothing meanwhile. */
+int lathe_flow_hold(const struct lathe_flow *flow, const char *job_id, uint32_t unit,
+                    uint64_t fence, struct lathe_flow *ret_own, struct lathe_error *err);
+void lathe_flow_let_go(struct lathe_flow *own, const char *job_id, uint32_t unit, uint64_t fence);
+
 /* Counts a failed attempt; an interruption gives the lease back instead and returns -ECANCELED.
  * 0 when the state took it. */
 int lathe_flow_attempt_failed(struct lathe_flow *flow, const struct lathe_flow_work *work,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Keeps leases alive from a thread of its own, so that no busy step can miss a renewal. A lease
- * that is lost is only forgotten: finishing the work is harmless, the first result wins.
+ * that is lost is only forgotten: finishing the work is harmless, the first result wins; but where
+ * its job came to nothing, the work is stopped.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@ struct lease {
     char job_id[LATHE_ID_MAX + 1];
     uint32_t unit;
     uint64_t fence;
+    struct lathe_cancel *stop;
 };
 
 struct lathe_leases {
@@ -42,6 +44,28 @@ static void forget(struct lathe_leases *leases, const char *job_id, uint32_t uni
         }
 }
 
+/* A lease that somebody else took over is no reason to stop: the first result wins. That of a job
+ * that came to nothing is. */
+static bool is_in_vain(struct lathe_state *state, const char *job_id)
+{
+    struct lathe_job_view view = {0};
+    int r = lathe_state_get(state, job_id, &view, NULL);
+    bool in_vain =
+        r == -ENOENT ||
+        (r == 0 && (view.status == LATHE_JOB_CANCELLED || view.status == LATHE_JOB_FAILED));
+    lathe_job_view_clear(&view);
+    return in_vain;
+}
+
+/* Called with the lock held: what is not in the list any more has no token any more. */
+static void stop_and_forget(struct lathe_leases *leases, const struct lease *lease, bool stop)
+{
+    for (size_t i = 0; stop && i < leases->count; i++)
+        if (same(&leases->list[i], lease->job_id, lease->unit, lease->fence))
+            lathe_cancel_trigger(leases->list[i].stop);
+    forget(leases, lease->job_id, lease->unit, lease->fence);
+}
+
 /* Called with the lock held; gives it up while the state is asked. */
 static void renew_all(struct lathe_leases *leases)
 {
@@ -58,8 +82,9 @@ static void renew_all(struct lathe_leases *leases)
         int r = lathe_state_renew(leases->state, copy[i].job_id, copy[i].unit, copy[i].fence,
                                   leases->ttl_ms, &verdict, NULL);
         if (r == 0 && verdict != LATHE_GRANTED) {
+            bool in_vain = is_in_vain(leases->state, copy[i].job_id);
             pthread_mutex_lock(&leases->lock);
-            forget(leases, copy[i].job_id, copy[i].unit, copy[i].fence);
+            stop_and_forget(leases, &copy[i], in_vain);
             pthread_mutex_unlock(&leases->lock);
         }
     }
@@ -128,7 +153,8 @@ void lathe_leases_destroy(struct lathe_leases *leases)
     free(leases);
 }
 
-int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t unit, uint64_t fence)
+int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t unit, uint64_t fence,
+                     struct lathe_cancel *stop)
 {
     int r = 0;
     pthread_mutex_lock(&leases->lock);
@@ -147,6 +173,7 @@ int lathe_leases_add(struct lathe_leases *leases, const char *job_id, uint32_t u
         snprintf(l->job_id, sizeof l->job_id, "%s", job_id);
         l->unit = unit;
         l->fence = fence;
+        l->stop = stop;
     }
     pthread_mutex_unlock(&leases->lock);
     return r;
@@ -172,4 +199,28 @@ json_t *lathe_leases_list(struct lathe_leases *leases)
         }
     pthread_mutex_unlock(&leases->lock);
     return list;
+}
+
+int lathe_flow_hold(const struct lathe_flow *flow, const char *job_id, uint32_t unit,
+                    uint64_t fence, struct lathe_flow *ret_own, struct lathe_error *err)
+{
+    struct lathe_flow own = *flow;
+    own.whole = flow;
+    int r = lathe_cancel_create_below(flow->cancel, &own.cancel);
+    if (r < 0)
+        return lathe_error_errno(err, r, "cannot make a token");
+    r = lathe_leases_add(flow->leases, job_id, unit, fence, own.cancel);
+    if (r < 0) {
+        lathe_cancel_destroy(own.cancel);
+        return lathe_error_nomem(err);
+    }
+    *ret_own = own;
+    return 0;
+}
+
+void lathe_flow_let_go(struct lathe_flow *own, const char *job_id, uint32_t unit, uint64_t fence)
+{
+    lathe_leases_remove(own->leases, job_id, unit, fence);
+    lathe_cancel_destroy(own->cancel);
+    own->cancel = NULL;
 }

@@ -298,34 +298,36 @@ static int commit(struct merge *m, const struct lathe_flow_work *work, struct la
 static int merge_granted(struct lathe_flow *flow, const char *job_id, uint64_t fence,
                          const struct lathe_done *done, size_t count, struct lathe_error *err)
 {
-    if (lathe_leases_add(flow->leases, job_id, LATHE_UNIT_MERGE, fence) < 0)
-        return lathe_error_nomem(err);
+    struct lathe_flow own;
+    int r = lathe_flow_hold(flow, job_id, LATHE_UNIT_MERGE, fence, &own, err);
+    if (r < 0)
+        return r;
     struct lathe_flow_work work = {
         .job_id = job_id, .unit = LATHE_UNIT_MERGE, .task = LATHE_TASK_MERGE};
     lathe_flow_begin(flow, &work);
-    struct merge m = {.flow = flow, .fence = fence};
+    struct merge m = {.flow = &own, .fence = fence};
     pthread_mutex_init(&m.lock, NULL);
     struct lathe_error why = {0};
-    int r = lathe_flow_job_load(flow, job_id, fence, true, &m.fj, &why);
+    r = lathe_flow_job_load(&own, job_id, fence, true, &m.fj, &why);
     bool loaded = r == 0;
     if (r == 0)
         r = merge(&m, done, count, &why);
     if (r < 0 && m.n_odd > 0) {
         r = lathe_flow_reopen(flow, &m.fj.job, &work, fence, m.odd, m.n_odd, &why, err);
     } else if (r < 0 && !loaded) {
-        r = lathe_flow_attempt_failed(flow, &work, fence, &why, err);
+        r = lathe_flow_attempt_failed(&own, &work, fence, &why, err);
     } else if (r < 0 && m.cannot_be_cut) {
         r = lathe_flow_replan(flow, &work, fence, &why, err);
     } else if (r < 0) {
-        r = lathe_flow_merge_failed(flow, &m.fj, &work, fence, done, count, &why, err);
+        r = lathe_flow_merge_failed(&own, &m.fj, &work, fence, done, count, &why, err);
     } else {
         r = commit(&m, &work, err);
         if (r == 0)
             r = lathe_remove_tree(m.fj.dir, err);
     }
-    lathe_leases_remove(flow->leases, job_id, LATHE_UNIT_MERGE, fence);
     lathe_flow_leave(&work);
     merge_finish(&m);
+    lathe_flow_let_go(&own, job_id, LATHE_UNIT_MERGE, fence);
     return r < 0 ? r : 1;
 }
 

@@ -270,21 +270,24 @@ static int claim_and_split(struct lathe_flow *flow, const char *job_id, bool *re
         return r;
     if (verdict != LATHE_GRANTED)
         return 0;
-    if (lathe_leases_add(flow->leases, job_id, LATHE_UNIT_SPLIT, fence) < 0)
-        return lathe_error_nomem(err);
+    struct lathe_flow own;
+    r = lathe_flow_hold(flow, job_id, LATHE_UNIT_SPLIT, fence, &own, err);
+    if (r < 0)
+        return r;
     struct lathe_flow_work work = {
         .job_id = job_id, .unit = LATHE_UNIT_SPLIT, .task = LATHE_TASK_SPLIT};
     lathe_flow_begin(flow, &work);
     struct lathe_error why = {0};
-    r = split(flow, job_id, fence, &why);
+    r = split(&own, job_id, fence, &why);
     lathe_leases_remove(flow->leases, job_id, LATHE_UNIT_SPLIT, fence);
     *ret_again = r == SPLIT_AGAIN;
     if (r == 0)
         lathe_flow_done(flow, &work, NULL);
     else if (r < 0 && r != -ESTALE) /* that: somebody else holds the split now */
-        r = lathe_flow_attempt_failed(flow, &work, fence, &why, err);
+        r = lathe_flow_attempt_failed(&own, &work, fence, &why, err);
     else
         r = 0;
+    lathe_flow_let_go(&own, job_id, LATHE_UNIT_SPLIT, fence);
     lathe_flow_leave(&work);
     return r < 0 ? r : 1;
 }

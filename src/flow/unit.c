@@ -106,7 +106,6 @@ static int run_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
     if (claim->what.kind == LATHE_UNIT_CHUNK)
         lathe_fail_point("completed");
     json_decref(result);
-    lathe_leases_remove(flow->leases, claim->job_id, claim->unit, claim->fence);
     return r;
 }
 
@@ -121,10 +120,13 @@ int lathe_flow_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
                                    .task = tasks[claim->what.kind],
                                    .index = claim->what.index,
                                    .attempt = claim->attempt};
-    if (lathe_leases_add(flow->leases, claim->job_id, claim->unit, claim->fence) < 0)
-        return lathe_error_nomem(err);
+    struct lathe_flow own;
+    int r = lathe_flow_hold(flow, claim->job_id, claim->unit, claim->fence, &own, err);
+    if (r < 0)
+        return r;
     lathe_flow_begin(flow, &what);
-    int r = run_unit(flow, claim, &what, err);
+    r = run_unit(&own, claim, &what, err);
+    lathe_flow_let_go(&own, claim->job_id, claim->unit, claim->fence);
     lathe_flow_leave(&what);
     if (r == 0)
         r = lathe_flow_merge(flow, claim->job_id, err);
