@@ -4,7 +4,8 @@
 by a real Prometheus, killed, frozen, stopped, misconfigured, upgraded, removed. Its last line has the three
 numbers of scripts/test.
 
-usage: tests/packaging/appliance.py DEB WORK [--suite bookworm] [CASE]...
+usage: tests/packaging/appliance.py DEB WORK [--suite bookworm] [--emu FOLDER] [CASE]...
+  --emu: where the emulated GPU drivers were built (build/dev/tests/emu)
 """
 import json
 import os
@@ -32,8 +33,8 @@ def wait_for(what, condition, seconds=120):
 
 
 class Appliance:
-    def __init__(self, deb, work, suite):
-        self.deb, self.work, self.suite = deb, work, suite
+    def __init__(self, deb, work, suite, emu):
+        self.deb, self.work, self.suite, self.emu = deb, work, suite, emu
         self.root = os.path.join(work, "root")
         make_root(suite, needs_of(deb), self.root)
         self.box = Container(self.root, os.path.join(work, "console.log"))
@@ -205,10 +206,53 @@ class Appliance:
         self.completes(job)
         self.as_user("alice", f"lathe rm {job}")
 
-    def reload_is_heard(self):
+    def reload_shortens_the_drain(self):
+        """What is not done by then is handed back, and costs the job nothing."""
+        conf = self.box.path("/etc/lathe/lathe.conf")
+        text = conf.read_text()
+        conf.write_text(text + "drain_seconds = 1;\n")
+        job = self.submit()
+        self.work_begins(job)
+        wait_for("a chunk", lambda: self.figure('lathe_tasks_running{task="chunk"}') > 0)
         self.box.run(f"systemctl reload {UNIT}")
         wait_for("a log entry", lambda: "was read again" in self.box.ask(f"journalctl -u {UNIT} -o cat"))
         assert self.active()
+        begun = time.monotonic()
+        self.box.run(f"systemctl stop {UNIT}", timeout=200)
+        assert self.box.show(UNIT, "Result") == "success", self.box.show(UNIT, "ExecMainStatus")
+        assert self.box.ask("pgrep -x lathe-slot || true") == "", "slots outlive their worker"
+        print(f"    a drain of 1 s took {time.monotonic() - begun:.1f} s")
+        conf.write_text(text)
+        self.box.run(f"systemctl start {UNIT}")
+        state = self.status(job)
+        assert state["status"] == "transcoding" and not state["error"], state
+        self.completes(job)
+        self.as_user("alice", f"lathe rm {job}")
+
+    def emulated_gpu_works_inside_the_unit(self):
+        """Unmodified FFmpeg on emulated drivers: what the sandbox lets through, and that it was really used."""
+        if not self.emu:
+            raise Cannot("no emulated drivers were named")
+        there = self.box.path("/opt/lathe-emu")
+        there.mkdir(parents=True)
+        for library in pathlib.Path(self.emu).glob("*.so*"):
+            shutil.copy(library, there)
+        env = self.box.path("/etc/lathe/worker.env")
+        env.write_text("LD_LIBRARY_PATH=/opt/lathe-emu\nLATHE_EMU_PROFILE=ada\nLATHE_SLOT_PASS=LATHE_EMU_PROFILE\n")
+        try:
+            self.box.run(f"systemctl restart {UNIT}")
+            wait_for("the device", lambda: self.figure('lathe_device_usable{device="nvenc:0"}') == 1, 180)
+            job = self.submit("-r 240p --encoder nvenc")
+            self.completes(job)
+            assert self.figure('lathe_encoded_frames_total{device="nvenc:0"}') == SECONDS * 25, self.scrape()
+            assert self.figure("lathe_device_trial_works") > 5
+            self.as_user("alice", f"lathe fetch {job} -o emulated.mp4 --quiet")
+            self.check_video(self.root + "/home/alice/emulated.mp4", SECONDS * 25)
+            self.as_user("alice", f"lathe rm {job}")
+        finally:
+            env.unlink()
+            shutil.rmtree(there)
+            self.box.run(f"systemctl restart {UNIT}")
 
     def wrong_configuration_stops(self):
         conf = self.box.path("/etc/lathe/lathe.conf")
@@ -260,7 +304,7 @@ class Appliance:
 CASES = [Appliance.installs_and_runs, Appliance.verify_and_exposure, Appliance.member_of_the_group_gets_a_result,
          Appliance.others_stay_outside, Appliance.journal_has_fields, Appliance.prometheus_scrapes,
          Appliance.killed_and_goes_on, Appliance.watchdog_catches_a_frozen_loop, Appliance.stop_drains,
-         Appliance.reload_is_heard, Appliance.wrong_configuration_stops,
+         Appliance.reload_shortens_the_drain, Appliance.emulated_gpu_works_inside_the_unit, Appliance.wrong_configuration_stops,
          Appliance.upgrade_keeps_configuration_and_jobs, Appliance.remove_and_purge]
 
 
@@ -289,11 +333,13 @@ def run(appliance, wanted):
 
 def main():
     arguments = sys.argv[1:]
-    suite = "bookworm"
-    if "--suite" in arguments:
-        at = arguments.index("--suite")
-        suite = arguments[at + 1]
-        del arguments[at:at + 2]
+    named = {"--suite": "bookworm", "--emu": None}
+    for name in named:
+        if name in arguments:
+            at = arguments.index(name)
+            named[name] = arguments[at + 1]
+            del arguments[at:at + 2]
+    suite = named["--suite"]
     deb, work, wanted = os.path.abspath(arguments[0]), os.path.abspath(arguments[1]), arguments[2:]
     counts = (0, 0, 1)
     appliance = None
@@ -307,7 +353,7 @@ def main():
         subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={SECONDS}",
                         "-f", "lavfi", "-i", f"sine=duration={SECONDS}", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25",
                         "-c:a", "aac", os.path.join(work, "clip.mp4")], check=True, timeout=120)
-        appliance = Appliance(deb, work, suite)
+        appliance = Appliance(deb, work, suite, named["--emu"])
         counts = run(appliance, wanted)
     except Cannot as why:
         print(f"skip - {suite}: {why}")
