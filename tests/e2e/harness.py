@@ -20,6 +20,11 @@ import recipes  # noqa: E402
 FF = "ffmpeg -nostdin -v error -y"
 
 
+def listen_to_keyboard():
+    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Skip(Exception):
     """Raised by a check that this machine cannot run; the text is the reason."""
 
@@ -54,7 +59,8 @@ class Box:
     def start(self, words, extra=None, **options):
         return subprocess.Popen([self.context.lathe, *map(str, words)], stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env=self.environment(extra), cwd=self.root, **options)
+                                env=self.environment(extra), cwd=self.root,
+                                preexec_fn=listen_to_keyboard, **options)
 
     def wait(self, process, begin, timeout=180):
         try:
