@@ -81,7 +81,7 @@ static int open_slots(struct lathe_agent *agent, struct lathe_error *err)
 {
     const struct lathe_agent_options *o = &agent->options;
     struct lathe_flow *flow = &agent->flow;
-    const struct lathe_pool_options pool = {.slot_path = o->slot_path};
+    const struct lathe_pool_options pool = {.slot_path = o->slot_path, .many_orders = true};
     const struct lathe_placement_options placement = {.slots = agent->slots};
     int r = lathe_pool_create(&pool, &flow->pool, err);
     if (r == 0)

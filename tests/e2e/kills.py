@@ -78,6 +78,7 @@ def crash_replaces_template(context, box):
     copies = []
     while not copies and process.poll() is None:  # slots that look for GPUs are none
         copies = [pid for pid in slots_of(process) if "--template" in command_line(pid)]
+    assert copies, f"slots are no copies: {box.wait(process, begin)}"
     kill(copies[0], signal.SIGSEGV)
     end = time.monotonic() + 20
     while template_of(process, timeout=1) in (template, None) and time.monotonic() < end:
