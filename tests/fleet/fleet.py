@@ -158,6 +158,19 @@ class Fleet:
         assert state["status"] == expected, f"the job is {state['status']}: {state.get('error')}"
         return state
 
+    def wait_published(self, job, *names):
+        """A job is complete a moment before its results have their names, and until then what served
+        to make them is there."""
+        wanted = sorted(f"transcoded/{job}/{name}" for name in names)
+
+        def look():
+            keys = [k for k in self.objects() if job in k and not k.startswith(("raw/", "jobs/"))]
+            return keys == wanted
+        try:
+            until("the publication", look, 60)
+        except AssertionError:
+            raise AssertionError(f"the store has {self.objects()}") from None
+
     def fetch(self, job):
         path = self.dir / f"{job}.mp4"
         self.lathe("fetch", job, "-o", path)
@@ -167,13 +180,17 @@ class Fleet:
         return subprocess.run([*self.redis_words, *words], check=True, text=True, timeout=60,
                               capture_output=True).stdout
 
-    def objects(self, prefix=""):
-        """Keys of this fleet in the store that begin so."""
+    def objects(self):
+        """Keys of this fleet in the store."""
+        if self.locations.get("LATHE_STORE_DRIVER") == "dir":
+            folder = pathlib.Path(self.locations["LATHE_STORE_LOCATION"])
+            keys = (str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+            return sorted(key for key in keys if not key.startswith("."))
         url = urllib.parse.urlparse(self.store)
         options = urllib.parse.parse_qs(url.query)
         keys = dict(re.findall(r"(aws_\w+) *= *(\S+)", pathlib.Path(
             os.environ["LATHE_S3_CREDENTIALS"]).read_text(encoding="utf-8")))
-        query = urllib.parse.urlencode({"list-type": 2, "prefix": f"{self.prefix}/{prefix}"})
+        query = urllib.parse.urlencode({"list-type": 2, "prefix": f"{self.prefix}/"})
         answer = subprocess.run(
             ["curl", "-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user",
              f"{keys['aws_access_key_id']}:{keys['aws_secret_access_key']}",

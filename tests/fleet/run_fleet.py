@@ -14,13 +14,14 @@ import tempfile
 import traceback
 
 import fleet
+import test_bytes
 import test_deaths
 import test_drain
 import test_outages
 import test_units
 
 # Suites whose checks stop servers run alone, after the others.
-TOGETHER = {"deaths": test_deaths, "units": test_units, "drain": test_drain}
+TOGETHER = {"bytes": test_bytes, "deaths": test_deaths, "units": test_units, "drain": test_drain}
 ALONE = {"outages": test_outages}
 THREADS = 3
 

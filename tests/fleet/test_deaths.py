@@ -5,8 +5,6 @@ import pathlib
 import re
 import signal
 
-import fleet as servers
-
 CHUNKS = 4
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "fleet.md"
 
@@ -25,17 +23,8 @@ def expected_result(n_chunks):
 
 
 def check_result(fleet, job, n_chunks=CHUNKS):
-    """One whole result, and soon nothing of what served to make it: a job is complete a moment before
-    it is published."""
-    wanted = [f"transcoded/{job}/output_240p.mp4"]
-
-    def look():
-        keys = [k for k in fleet.objects() if job in k and not k.startswith(("raw/", "jobs/"))]
-        return keys if keys == wanted else None
-    try:
-        servers.until("the publication", look, 60)
-    except AssertionError:
-        raise AssertionError(f"the store has {fleet.objects()}") from None
+    """One whole result, and nothing of what served to make it."""
+    fleet.wait_published(job, "output_240p.mp4")
     result = fleet.fetch(job)
     assert expected_result(n_chunks).fullmatch(result), f"the result is {result[:300]!r}"
     return result
