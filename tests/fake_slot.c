@@ -113,6 +113,19 @@ static void log_order(const struct lathe_order *order)
     close(fd);
 }
 
+/* A '+' at the beginning of each chunk's order, a '-' at its end, in "timeline". */
+static void note_chunk(const struct lathe_order *order, char sign)
+{
+    const char *dir = getenv("LATHE_SLOT_FAKE_DIR");
+    if (!dir || order->verb != LATHE_VERB_CHUNK)
+        return;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/timeline", dir);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    must(fd >= 0 && write(fd, &sign, 1) == 1);
+    close(fd);
+}
+
 /* Whether one more attempt may fault: `times` files can be made, each once. */
 static bool take_turn(const struct lathe_order *order, const char *fault, int times)
 {
@@ -551,6 +564,7 @@ static void serve(const struct lathe_order *order)
     const char *fault = fault_for(order);
     enum lathe_hw_verdict verdict;
     log_order(order);
+    note_chunk(order, '+');
     fault += strncmp(fault, "gpu-", 4) == 0 ? 4 : 0;
     if (order->verb == LATHE_VERB_CHUNK && lathe_hw_verdict_from_name(fault, &verdict) == 0) {
         send_failure(LATHE_FAULT_INTERNAL, verdict, "the fake GPU was told to fail");
@@ -588,9 +602,12 @@ static void serve(const struct lathe_order *order)
     case LATHE_VERB_PILOT:
         send_body(pilot(order));
         break;
-    case LATHE_VERB_CHUNK:
-        send_body(chunk(order, fault));
+    case LATHE_VERB_CHUNK: {
+        json_t *body = chunk(order, fault);
+        note_chunk(order, '-');
+        send_body(body);
         break;
+    }
     case LATHE_VERB_AUDIO:
         send_body(audio(order));
         break;

@@ -70,6 +70,8 @@ struct lathe_flow_sink {
      * for a split); else it failed, with `verdict` as above. Work that was handed back, or that
      * somebody else had finished first, only begins. */
     void (*begun)(void *opaque, const struct lathe_flow_work *work);
+    /* The slot of this thread's chunk is done; what follows only moves files. */
+    void (*encoded)(void *opaque);
     void (*ended)(void *opaque, const struct lathe_flow_work *work, const json_t *result,
                   const struct lathe_error *why, enum lathe_verdict verdict);
 };

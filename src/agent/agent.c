@@ -141,10 +141,12 @@ static int open_agent(struct lathe_agent *agent, struct lathe_error *err)
         lathe_chunks_from_name(getenv("LATHE_CHUNKS"), &agent->flow.chunks) < 0)
         return lathe_error_set(err, -EINVAL, LATHE_FAULT_CONFIG,
                                "LATHE_CHUNKS is neither auto, virtual nor objects");
-    if (o->is_daemon)
+    if (o->is_daemon) {
         lathe_agent_log_events(&agent->flow.sink);
-    else
+        lathe_turns_fill_sink(agent);
+    } else {
         lathe_tracker_fill_sink(agent->tracker, &agent->flow.sink);
+    }
     atomic_store(&agent->is_sweeper, true); /* until it is known who else there is */
     atomic_store(&agent->has_room, true);
     lathe_agent_set_drain_seconds(agent, o->drain_seconds);

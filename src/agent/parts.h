@@ -27,6 +27,18 @@ struct lathe_outage {
     int64_t ended_us;          /* the last one; 0 = there was none */
 };
 
+/* The right of a thread to keep a slot busy; it is on the thread's stack, so to speak. */
+struct lathe_turn {
+    int64_t since_us;
+    struct lathe_turn *next;
+};
+
+struct lathe_turns { /* guarded by the agent's lock */
+    struct lathe_turn *taken;
+    unsigned count, limit;
+    double average_us; /* from a turn to its chunk's end, lately; 0 = not known */
+};
+
 struct lathe_agent {
     struct lathe_flow flow;
     struct lathe_agent_options options; /* texts in it belong to the caller */
@@ -55,7 +67,8 @@ struct lathe_agent {
     pthread_cond_t changed;
     uint64_t generation; /* counts finished work, so that a sleeper misses none */
     bool ended, is_draining;
-    unsigned n_alive;         /* threads of slots */
+    unsigned n_alive; /* threads of slots */
+    struct lathe_turns turns;
     struct lathe_error error; /* a port failed */
     char wanted[WANTED_MAX][LATHE_ID_MAX + 1];
     unsigned n_wanted;
@@ -81,6 +94,17 @@ bool lathe_outage_wait_at_start(struct lathe_agent *agent, unsigned port, unsign
 bool lathe_outages_are_over(struct lathe_agent *agent);
 /* Sets the patience of the ports that are open. */
 void lathe_outages_be_patient(struct lathe_agent *agent);
+
+/* --- turns.c --- */
+/* How many slots there are to be kept busy. */
+void lathe_turns_set_limit(struct lathe_agent *agent, unsigned limit);
+/* Whether this thread may look for work now; if so it gives its turn back afterwards, unless its
+ * chunk's end has done that. */
+bool lathe_turn_take(struct lathe_agent *agent);
+void lathe_turn_give(struct lathe_agent *agent);
+/* Whether moving files takes long enough here for threads of its own. */
+bool lathe_turns_overlap(const struct lathe_agent *agent);
+void lathe_turns_fill_sink(struct lathe_agent *agent);
 
 /* --- step.c --- */
 /* One piece of work: 1 when something was done, 0 when there is nothing to do now. */

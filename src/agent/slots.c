@@ -14,6 +14,7 @@
 
 #define THREADS_MAX 512
 #define IDLE_POLL_MS 1000
+#define TURN_POLL_MS 200 /* how soon one sees that the end of another's chunk is near */
 #define TICK_MS 100
 #define STUCK_LIMIT_US (60 * 1000000LL) /* with no slot left that works */
 #define LAST_CALL_US (2 * 1000000LL)    /* of a drain, for threads that run nothing */
@@ -77,7 +78,7 @@ static bool is_stuck(struct slot_thread *me)
 {
     struct lathe_agent *agent = me->agent;
     unsigned stuck = lathe_pool_stuck_on(agent->flow.pool, LATHE_ENCODER_AUTO, NULL);
-    if (stuck <= me->number) {
+    if (stuck <= me->number && stuck < agent->slots) {
         me->stuck_since_us = 0;
         return false;
     }
@@ -127,8 +128,13 @@ static void serve(struct slot_thread *me)
             sleep_until_change(agent, generation, IDLE_POLL_MS);
             continue;
         }
+        if (!lathe_turn_take(agent)) {
+            sleep_until_change(agent, generation, TURN_POLL_MS);
+            continue;
+        }
         struct lathe_error why = {0};
         int r = lathe_agent_step(agent, &why);
+        lathe_turn_give(agent);
         if (r > 0)
             lathe_agent_announce(agent);
         int looked = r < 0 ? r : look_for_end(agent, &why);
@@ -184,12 +190,24 @@ static int verdict(struct lathe_agent *agent, struct lathe_error *err)
     return r;
 }
 
-/* As many as can work at once, once it is known how many lanes the GPUs have. */
-static unsigned wanted_threads(struct lathe_agent *agent)
+/* As many slots as can work at once, once it is known how many lanes the GPUs have. */
+static unsigned busy_slots(struct lathe_agent *agent)
 {
     unsigned lanes = lathe_placement_lanes(agent->flow.placement), slots = agent->slots;
     bool both = agent->options.mix == LATHE_MIX_ALLOW;
-    unsigned wanted = both ? slots + lanes : slots > lanes ? slots : lanes;
+    return both ? slots + lanes : slots > lanes ? slots : lanes;
+}
+
+/* Each slot's thread, and where files are moved meanwhile one for each that does so, and one ahead.
+ */
+static unsigned wanted_threads(struct lathe_agent *agent)
+{
+    unsigned busy = busy_slots(agent);
+    unsigned stuck = lathe_pool_stuck_on(agent->flow.pool, LATHE_ENCODER_AUTO, NULL);
+    bool overlap = lathe_turns_overlap(agent);
+    unsigned wanted = overlap ? 2 * busy + 1 : busy;
+    unsigned limit = overlap && stuck < busy ? busy - stuck : busy;
+    lathe_turns_set_limit(agent, limit);
     return wanted < THREADS_MAX ? wanted : THREADS_MAX;
 }
 

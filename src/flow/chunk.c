@@ -82,6 +82,8 @@ int lathe_flow_chunk(struct lathe_flow *flow, struct lathe_flow_job *fj,
     }
     if (r == 0) {
         lathe_fail_point("encoded");
+        if (flow->sink.encoded)
+            flow->sink.encoded(flow->sink.opaque);
         r = store_chunk(flow, fj, claim, &order, body, err);
     }
     for (int i = 0; i < LATHE_RENDITIONS_MAX; i++)

@@ -212,10 +212,10 @@ int lathe_flow_find_result(struct lathe_flow *flow, const struct lathe_flow_job 
                            const struct lathe_claim *claim, json_t **ret, struct lathe_error *err);
 
 /* --- rebuild.c --- */
-/* A job turned out to be gone. When the state has lost it, it is made again, with a bell;
- * *ret_is_open: it was, and goes on. */
-int lathe_flow_revive(struct lathe_flow *flow, const char *job_id, bool *ret_is_open,
-                      struct lathe_error *err);
+/* A call found no open job. When the state has lost it, it is made again, with a bell, and 1 is
+ * returned; *ret_status is what it is now, cancelled for one that nobody knows. */
+int lathe_flow_revive(struct lathe_flow *flow, const char *job_id,
+                      enum lathe_job_status *ret_status, struct lathe_error *err);
 
 /* --- publish.c --- */
 /* Moves the outputs that `result` names to their final names; those that have them are passed over.

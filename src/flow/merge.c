@@ -282,8 +282,9 @@ static int commit(struct merge *m, const struct lathe_flow_work *work, struct la
         for (int i = 0; i < m->fj.plan.n_renditions; i++)
             if (m->keys[i])
                 (void)lathe_store_remove(flow->store, m->keys[i], NULL); /* swept later */
-        bool is_open;
-        return r == 0 && verdict == LATHE_GONE ? lathe_flow_revive(flow, job_id, &is_open, err) : 0;
+        enum lathe_job_status status;
+        r = r == 0 && verdict == LATHE_GONE ? lathe_flow_revive(flow, job_id, &status, err) : 0;
+        return r < 0 ? r : 0;
     }
     lathe_fail_point("committed");
     if (r == 0)

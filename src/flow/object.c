@@ -10,8 +10,42 @@
 
 #include "flow.h"
 
-/* Steps of one job want the same plan and source at the same time: one of them fetches. */
+/* Steps of one job want the same plan and source at the same time: one of them fetches, without
+ * keeping the steps of other jobs from theirs. */
+struct fetch {
+    const char *path;
+    struct fetch *next;
+};
 static pthread_mutex_t fetch_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t fetch_ended = PTHREAD_COND_INITIALIZER;
+static struct fetch *fetches;
+
+static void fetch_begin(struct fetch *me)
+{
+    pthread_mutex_lock(&fetch_lock);
+    for (struct fetch *f = fetches; f;) {
+        if (strcmp(f->path, me->path) != 0) {
+            f = f->next;
+            continue;
+        }
+        pthread_cond_wait(&fetch_ended, &fetch_lock);
+        f = fetches;
+    }
+    me->next = fetches;
+    fetches = me;
+    pthread_mutex_unlock(&fetch_lock);
+}
+
+static void fetch_end(struct fetch *me)
+{
+    pthread_mutex_lock(&fetch_lock);
+    struct fetch **at = &fetches;
+    while (*at != me)
+        at = &(*at)->next;
+    *at = me->next;
+    pthread_cond_broadcast(&fetch_ended);
+    pthread_mutex_unlock(&fetch_lock);
+}
 
 static int fetch_once(struct lathe_flow *flow, const char *key, const char *path,
                       struct lathe_error *err)
@@ -40,9 +74,10 @@ int lathe_flow_fetch(struct lathe_flow *flow, const char *key, const char *dir, 
     char *path = lathe_format("%s/%s", dir, name);
     if (!path)
         return lathe_error_nomem(err);
-    pthread_mutex_lock(&fetch_lock);
+    struct fetch me = {.path = path};
+    fetch_begin(&me);
     r = fetch_once(flow, key, path, err);
-    pthread_mutex_unlock(&fetch_lock);
+    fetch_end(&me);
     if (r < 0) {
         free(path);
         return r;

@@ -93,20 +93,25 @@ int lathe_flow_rebuild(struct lathe_flow *flow, const char *job_id, bool *ret_is
     return r;
 }
 
-int lathe_flow_revive(struct lathe_flow *flow, const char *job_id, bool *ret_is_open,
-                      struct lathe_error *err)
+int lathe_flow_revive(struct lathe_flow *flow, const char *job_id,
+                      enum lathe_job_status *ret_status, struct lathe_error *err)
 {
     struct lathe_job_view view = {0};
     struct lathe_error why = {0};
     int r = lathe_state_get(flow->state, job_id, &view, &why);
+    enum lathe_job_status status = view.status;
     lathe_job_view_clear(&view);
-    *ret_is_open = false;
     if (r == -ENOENT) {
-        r = lathe_flow_rebuild(flow, job_id, ret_is_open, err);
-        return r == 0 && *ret_is_open ? lathe_flow_ring_job(flow, job_id, err) : r;
+        bool is_open = false;
+        r = lathe_flow_rebuild(flow, job_id, &is_open, err);
+        if (r == 0 && is_open)
+            r = lathe_flow_ring_job(flow, job_id, err);
+        *ret_status = is_open ? LATHE_JOB_QUEUED : LATHE_JOB_CANCELLED;
+        return r < 0 ? r : is_open;
     }
     if (r < 0 && err)
         *err = why;
+    *ret_status = status;
     return r;
 }
 
@@ -128,10 +133,10 @@ static int rebuild_listed(void *opaque, const char *key, uint64_t size_bytes)
     snprintf(job_id, sizeof job_id, "%.*s", (int)(end - name), name);
     if (!lathe_job_id_is_valid(job_id))
         return 0;
-    bool is_open = false;
-    int r = lathe_flow_revive(all->flow, job_id, &is_open, all->err);
-    all->count += r == 0 && is_open;
-    return r;
+    enum lathe_job_status status;
+    int r = lathe_flow_revive(all->flow, job_id, &status, all->err);
+    all->count += r > 0;
+    return r < 0 ? r : 0;
 }
 
 int lathe_flow_rebuild_all(struct lathe_flow *flow, struct lathe_error *err)

@@ -35,15 +35,17 @@ void lathe_flow_remove_objects(struct lathe_flow *flow, const json_t *result)
         (void)lathe_store_remove(flow->store, json_string_value(key), NULL); /* swept later */
 }
 
-/* What was just stored serves the job's next life, or nobody. */
+/* What was just stored serves the job's next life, also the retry of one that has failed; or
+ * nobody.
+ */
 static int drop_or_revive(struct lathe_flow *flow, const struct lathe_claim *claim,
                           const json_t *result, struct lathe_error *err)
 {
-    bool is_open = false;
-    int r = lathe_flow_revive(flow, claim->job_id, &is_open, err);
-    if (r == 0 && !is_open)
+    enum lathe_job_status status;
+    int r = lathe_flow_revive(flow, claim->job_id, &status, err);
+    if (r == 0 && (status == LATHE_JOB_COMPLETED || status == LATHE_JOB_CANCELLED))
         lathe_flow_drop_result(flow, claim, result);
-    return r;
+    return r < 0 ? r : 0;
 }
 
 static int complete(struct lathe_flow *flow, const struct lathe_claim *claim,

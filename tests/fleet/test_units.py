@@ -2,6 +2,7 @@
 """Who gets which work, how often, and what happens to work that cannot be done."""
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -50,6 +51,27 @@ def urgent_first(make):
     state = fleet.status(long_one)
     assert state["status"] == "transcoding", f"the long job is {state['status']} already"
     assert fleet.lathe("cancel", long_one).returncode == 0
+
+
+def overlap(make):
+    """With one slot, the next chunk is claimed and fetched before the last one is done, and never
+    are two encoded at once."""
+    fleet = make()
+    worker = fleet.worker(LATHE_SLOTS="1", LATHE_SLOT_FAKE="chunk:*:slow1500",
+                          LATHE_SLOT_FAKE_CHUNKS="6", LATHE_SLOT_FAKE_LAG="6")
+    job = fleet.submit()
+    fleet.wait(job)
+    events = re.findall(r"chunk (\d+): (begins|done)", worker.log())
+    done = [number for number, what in events if what == "done"]
+    assert len(done) == 6, events
+    early = sum(events.index((then, "begins")) < events.index((now, "done"))
+                for now, then in zip(done, done[1:]))
+    assert early >= 3, f"only {early} of 5 were fetched ahead: {events}"
+    at_once = most = 0
+    for sign in (fleet.dir / "timeline").read_text(encoding="utf-8"):
+        at_once += 1 if sign == "+" else -1
+        most = max(most, at_once)
+    assert most == 1, f"{most} chunks were encoded at once with one slot"
 
 
 def poison(make):
@@ -130,6 +152,7 @@ def checks():
     yield "16 chunks on four workers: all encode", spread
     yield "a chunk longer than max.poll.interval.ms is done once", long_chunk
     yield "an urgent job overtakes a long one", urgent_first
+    yield "the next chunk is fetched while the last is encoded", overlap
     yield "a poison chunk becomes a dead letter", poison
     yield "bells of unknown jobs are harmless", strangers
     yield "a cancelled job leaves nothing", cancelled
