@@ -139,21 +139,3 @@ int lathe_cli_begin(struct lathe_agent *agent, const struct lathe_scratch *scrat
     lathe_done_free(done, count);
     return r;
 }
-
-int lathe_cli_forget(struct lathe_agent *agent, const char *job_id, struct lathe_error *err)
-{
-    struct lathe_flow *flow = lathe_agent_flow(agent);
-    _cleanup_free_ char *record = lathe_key_job(job_id);
-    _cleanup_free_ char *chunks = lathe_key_prefix_chunks(job_id);
-    _cleanup_free_ char *transcoded = lathe_key_prefix_transcoded(job_id);
-    if (!record || !chunks || !transcoded)
-        return lathe_error_nomem(err);
-    int r = lathe_state_remove(flow->state, job_id, err);
-    if (r == 0)
-        r = lathe_store_remove_prefix(flow->store, transcoded, err);
-    if (r == 0)
-        r = lathe_store_remove_prefix(flow->store, chunks, err);
-    if (r == 0)
-        r = lathe_store_remove(flow->store, record, err);
-    return r;
-}

@@ -11,7 +11,5 @@
 /* Submits the job; finished units of an earlier run in a work folder are taken over. */
 int lathe_cli_begin(struct lathe_agent *agent, const struct lathe_scratch *scratch,
                     const struct lathe_job *job, struct lathe_error *err);
-/* Forgets a job that was delivered: its state and every object of it. */
-int lathe_cli_forget(struct lathe_agent *agent, const char *job_id, struct lathe_error *err);
 
 #endif

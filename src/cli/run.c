@@ -213,7 +213,7 @@ static int transcode(struct run *run, struct lathe_error *err)
         r = lathe_report_build(run->agent, run->job.id, run->deliveries, run->job.n_renditions,
                                wall_seconds(run), &run->report, err);
     if (r == 0 && run->scratch.keep && !run->settings->keep)
-        r = lathe_cli_forget(run->agent, run->job.id, err);
+        r = lathe_flow_forget(lathe_agent_flow(run->agent), run->job.id, err);
     return r;
 }
 
