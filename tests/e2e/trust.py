@@ -3,9 +3,11 @@
 import re
 import subprocess
 
+# A host without a GPU lacks these, so they are looked up when one is used.
+DRIVERS = r"libcuda|libnvcuvid|libnvidia|libva\.|libva-|libdrm"
 FORBIDDEN = {
-    "lathe": r"libav(codec|format|filter|util|device)|libsw(scale|resample)|libx26[45]|libva|libcuda",
-    "slot": r"libcurl|librdkafka|libhiredis|libsqlite3|libssl|libgnutls",
+    "lathe": r"libav(codec|format|filter|util|device)|libsw(scale|resample)|libx26[45]|" + DRIVERS,
+    "slot": r"libcurl|librdkafka|libhiredis|libsqlite3|libssl|libgnutls|" + DRIVERS,
 }
 
 

@@ -107,6 +107,8 @@ def is_told(case, run, report):
     for f in report["fallbacks"]:
         assert f["reason"] and f["from"]["encoder"] and f["to"]["encoder"], f
         assert f["reason"] in run.err, f"not in the log: {f['reason']}\n{run.err}"
+    if "-r" in case.wants:  # the second rendition finds no session; later chunks do not even try
+        assert report["fallbacks"][0]["rendition"] == "180p", report["fallbacks"][0]
     if report["hardware"]["devices"]:
         assert report["hardware"]["devices"][0]["driver"], report["hardware"]
     assert report["hardware"]["summary"] in run.err, "the log does not say what was found"

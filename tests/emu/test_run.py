@@ -22,7 +22,7 @@ LANES = 2  # of a device of which nothing else is known
 locks = {profile: threading.Lock() for profile in FAMILIES}
 
 
-def run(box, profile, source, *words, renditions=("272p",)):
+def run(box, profile, source, *words, renditions=("272p",), plan="", code=0):
     """A job, and its report. Each profile is probed by its first one only."""
     out = box.path("out.mp4" if len(renditions) == 1 else "out")
     shared = box.root.parent / profile
@@ -33,8 +33,9 @@ def run(box, profile, source, *words, renditions=("272p",)):
     with locks[profile]:
         if not cache.exists():
             assert box.run(profile, [lathe, "probe"], **how).code == 0
-    done = box.run(profile, [lathe, "run", source, "-o", out, *wanted, "--json", *words], **how)
-    assert done.code == 0, str(done)
+    done = box.run(profile, [lathe, "run", source, "-o", out, *wanted, "--json", *words], plan=plan,
+                   **how)
+    assert done.code == code, str(done)
     return done, json.loads(done.out)
 
 
@@ -132,6 +133,20 @@ def resolution_change(profile):
     return f"{profile} resolution change", test
 
 
+def required(profile, point):
+    """Nothing but a GPU will do, and each encoder fails to open: the failure says what was tried."""
+    def test(box):
+        family = FAMILIES[profile]
+        _, report = run(box, profile, box.sources["h2648.mp4"], "--encoder", family,
+                        plan=f"fault {point} do=fail code=20", code=1)
+        assert report["status"] == "failed", report
+        assert family in report["error"]["what"] or "GPU" in report["error"]["what"], report
+        found = report["fallbacks"]
+        assert len(found) >= 2 and all(f["reason"] and f["verdict"] for f in found), found
+        assert {f["to"]["encoder"] for f in found} == {family}, "software was not allowed"
+    return f"{profile} required and failing", test
+
+
 RATED, LADDER = ("272p:600k",), ("272p:600k", "180p:400k", "144p:300k")
 TESTS = [full_pipeline(profile, codec, bits, renditions)
          for codec, bits in (("h264", 8), ("hevc", 8), ("hevc", 10))
@@ -142,6 +157,7 @@ TESTS += [full_pipeline(profile, codec, bits, renditions, ("--quality", "26"))
 TESTS += [bitrate(profile, codec, kbps) for codec, kbps in (("h264", 700), ("hevc", 500))
           for profile in FAMILIES]
 TESTS += [resolution_change(profile) for profile in FAMILIES]
+TESTS += [required("ada", "nvenc.open"), required("intel-nonfree", "va.encode")]
 
 
 def generate(folder):
