@@ -101,13 +101,13 @@ void test_redis_settings(void **state)
     check_refused(with_user, -EACCES, LATHE_FAULT_CONFIG, "read by everybody");
     write_password("hunter2\n", 0640);
     check_refused(with_user, -EACCES, LATHE_FAULT_CONFIG, "user and password");
-    tell_once("ACL SETUSER lathe on >hunter2 ~* +@all -eval");
+    tell_once("ACL SETUSER lathe on >hunter2 ~* +@all");
     assert_int_equal(lathe_state_open("redis", with_user, &st, NULL), 0);
     create_job(st, "a", 0);
     lathe_state_close(st);
     st = open_state(); /* the other database has no such job */
     assert_int_equal(lathe_state_get(st, "a", &(struct lathe_job_view){0}, NULL), -ENOENT);
-    tell_once("ACL SETUSER lathe -evalsha -script");
+    tell_once("ACL SETUSER lathe -evalsha -eval -script");
     check_refused(with_user, -EACCES, LATHE_FAULT_CONFIG, "does not allow this user");
     tell_once("ACL DELUSER lathe");
 
@@ -134,7 +134,7 @@ static void *forget_scripts(void *arg)
     return NULL;
 }
 
-/* Also between the loading of a script and its call. */
+/* At every moment, also right after it was loaded. */
 void test_redis_forgets_scripts(void **state)
 {
     (void)state;

@@ -18,9 +18,10 @@
 #include "lathe/base.h"
 
 #define POLL_MS 100
-#define LOOK_MS 20         /* how soon a waiting take() sees that it was cancelled */
-#define RECORDS_MAX 1024   /* of one topic in memory: reading pauses */
-#define RECORDS_RESUME 512 /* … and goes on */
+#define LOOK_MS 20      /* how soon a waiting take() sees that it was cancelled */
+#define OPEN_MAX 1024   /* records of one topic that are not done: reading pauses */
+#define OPEN_RESUME 512 /* … and goes on */
+#define KEPT_MAX 16384  /* the same with those that are done behind one that is not */
 #define SETTLE_MS 3000
 
 /* What a consumer of one topic is made of; the mutex guards window, fault and is_closing. */
@@ -46,7 +47,7 @@ struct kafka {
 static void store_progress(struct reader *reader, struct kafka_partition *p)
 {
     int64_t next;
-    if (!kafka_partition_advance(&reader->window, p, &next))
+    if (!kafka_partition_advance(p, &next))
         return;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, reader->topic, p->number)->offset = next;
@@ -69,15 +70,20 @@ static void pause_or_resume(struct reader *reader, struct kafka_partition *p, bo
     p->is_paused = pause;
 }
 
-/* Only what is paused is resumed: resuming a running partition delivers its records again. */
+/* Only what is paused is resumed: resuming a running partition delivers its records again. And only
+ * what has begun is paused: until its first record comes nothing of a partition can be forgotten.
+ */
 static void bound_reading(struct reader *reader)
 {
     const struct kafka_window *w = &reader->window;
+    const struct kafka_load load = kafka_window_load(w);
+    bool is_full = load.open >= OPEN_MAX || load.kept >= KEPT_MAX;
+    bool has_room = load.open < OPEN_RESUME && load.kept < KEPT_MAX - OPEN_RESUME;
     for (size_t i = 0; i < w->n_partitions; i++) {
         struct kafka_partition *p = &w->partitions[i];
-        if (p->is_owned && !p->is_paused && w->n_records >= RECORDS_MAX)
+        if (p->is_owned && !p->is_paused && !p->is_fresh && is_full)
             pause_or_resume(reader, p, true);
-        else if (p->is_owned && p->is_paused && w->n_records < RECORDS_RESUME)
+        else if (p->is_owned && p->is_paused && has_room)
             pause_or_resume(reader, p, false);
     }
 }

@@ -13,6 +13,7 @@ static void free_record(struct kafka_record *record)
 {
     free(record->key);
     free(record->body);
+    record->key = record->body = NULL;
 }
 
 void kafka_window_clear(struct kafka_window *w)
@@ -40,12 +41,28 @@ struct kafka_partition *kafka_window_partition(struct kafka_window *w, int32_t n
     return &larger[w->n_partitions++];
 }
 
-static void forget_first(struct kafka_window *w, struct kafka_partition *p, size_t n)
+/* What is done in a partition that was just assigned is kept until a first record says where its
+ * reading begins, which may never come: it does not count. */
+struct kafka_load kafka_window_load(const struct kafka_window *w)
 {
-    for (size_t i = 0; i < n; i++)
+    struct kafka_load load = {0};
+    for (size_t i = 0; i < w->n_partitions; i++) {
+        const struct kafka_partition *p = &w->partitions[i];
+        if (!p->is_owned)
+            continue;
+        load.open += p->n_open;
+        load.kept += p->is_fresh ? p->n_open : p->count;
+    }
+    return load;
+}
+
+static void forget_first(struct kafka_partition *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        p->n_open -= p->records[i].state != RECORD_DONE;
         free_record(&p->records[i]);
+    }
     p->count -= n;
-    w->n_records -= n;
     if (n)
         memmove(p->records, p->records + n, p->count * sizeof(*p->records));
 }
@@ -66,7 +83,7 @@ int kafka_window_add(struct kafka_window *w, int32_t partition, int64_t offset, 
         return -ENOMEM;
     /* What lies before the first record after an assignment was finished by another owner. */
     if (p->is_fresh)
-        forget_first(w, p, first_from(p, offset));
+        forget_first(p, first_from(p, offset));
     p->is_fresh = false;
     size_t at = first_from(p, offset);
     if (at < p->count && p->records[at].offset == offset)
@@ -90,7 +107,7 @@ int kafka_window_add(struct kafka_window *w, int32_t partition, int64_t offset, 
     memmove(p->records + at + 1, p->records + at, (p->count - at) * sizeof(record));
     p->records[at] = record;
     p->count++;
-    w->n_records++;
+    p->n_open += record.state != RECORD_DONE;
     return 0;
 }
 
@@ -138,6 +155,8 @@ struct kafka_partition *kafka_window_done(struct kafka_window *w, int64_t receip
     if (!record)
         return NULL;
     record->state = RECORD_DONE;
+    p->n_open--;
+    free_record(record);
     return p;
 }
 
@@ -151,7 +170,7 @@ void kafka_window_release(struct kafka_window *w, int64_t receipt, int64_t due_u
     record->due_us = due_us;
 }
 
-bool kafka_partition_advance(struct kafka_window *w, struct kafka_partition *p, int64_t *ret)
+bool kafka_partition_advance(struct kafka_partition *p, int64_t *ret)
 {
     size_t n = 0;
     /* Of somebody else's partition nothing may be stored; it is kept until it comes back. */
@@ -160,6 +179,6 @@ bool kafka_partition_advance(struct kafka_window *w, struct kafka_partition *p, 
     if (n == 0)
         return false;
     *ret = p->records[n - 1].offset + 1;
-    forget_first(w, p, n);
+    forget_first(p, n);
     return true;
 }

@@ -34,16 +34,23 @@ struct kafka_partition {
     bool is_paused; /* as librdkafka sees it, also while it belongs to somebody else */
     struct kafka_record *records; /* by offset */
     size_t count, capacity;
+    size_t n_open; /* of them, not done */
 };
 
 struct kafka_window {
     struct kafka_partition *partitions;
     size_t n_partitions;
-    size_t n_records;
     int64_t last_receipt;
 };
 
+/* How much there is of the partitions that are owned now: only that can become less by work. */
+struct kafka_load {
+    size_t open; /* not done */
+    size_t kept; /* also those that are done behind one that is not */
+};
+
 void kafka_window_clear(struct kafka_window *w);
+struct kafka_load kafka_window_load(const struct kafka_window *w);
 /* NULL: no memory. */
 struct kafka_partition *kafka_window_partition(struct kafka_window *w, int32_t number);
 /* A record was read; one that is known already is ignored. `body` NULL: nothing to do for it. */
@@ -55,6 +62,6 @@ int kafka_window_take(struct kafka_window *w, int64_t now_us, struct lathe_messa
 struct kafka_partition *kafka_window_done(struct kafka_window *w, int64_t receipt);
 void kafka_window_release(struct kafka_window *w, int64_t receipt, int64_t due_us);
 /* Forgets what is done without a gap; true with the offset to begin with after a crash. */
-bool kafka_partition_advance(struct kafka_window *w, struct kafka_partition *p, int64_t *ret);
+bool kafka_partition_advance(struct kafka_partition *p, int64_t *ret);
 
 #endif

@@ -42,8 +42,6 @@ static const struct refusal {
      "Lathe needs one primary (with replicas, if you like), not a cluster"},
     {"CLUSTERDOWN", -ENOTSUP, LATHE_FAULT_CONFIG, false, "is part of a Redis Cluster",
      "Lathe needs one primary (with replicas, if you like), not a cluster"},
-    {"NOSCRIPT", -EAGAIN, LATHE_FAULT_SERVER, true, "forgets scripts as soon as they are loaded",
-     "who runs SCRIPT FLUSH there?"},
     {"BUSY", -EAGAIN, LATHE_FAULT_SERVER, true, "is busy with a script that takes long", NULL},
 };
 

@@ -15,7 +15,8 @@
 #include "lathe/state.h"
 
 #define CONNECT_TIMEOUT_MS 2000
-#define REPLY_TIMEOUT_MS 10000 /* a job of a million units takes seconds to publish */
+#define REPLY_TIMEOUT_MS 10000             /* a job of a million units takes seconds to publish */
+#define CALL_ARGS_MAX (REDIS_ARGS_MAX + 3) /* EVALSHA, which, no keys */
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 2000
 
@@ -98,6 +99,26 @@ static bool is_missing_script(const redisReply *reply)
     return reply && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
 }
 
+/* Runs and loads it in one, so that nobody can make the server forget it in between. */
+static int call_with_text(struct redis_link *link, redisContext *context, enum redis_script script,
+                          int argc, const char **argv, const size_t *lengths, redisReply **ret,
+                          struct lathe_error *err)
+{
+    const char *all[CALL_ARGS_MAX];
+    size_t all_lengths[CALL_ARGS_MAX];
+    _cleanup_free_ char *text = script_text(link, script);
+    if (!text)
+        return lathe_error_nomem(err);
+    memcpy(all, argv, (size_t)argc * sizeof(*argv));
+    memcpy(all_lengths, lengths, (size_t)argc * sizeof(*lengths));
+    all[0] = "EVAL";
+    all_lengths[0] = 4;
+    all[1] = text;
+    all_lengths[1] = strlen(text);
+    *ret = redisCommandArgv(context, argc, all, all_lengths);
+    return 0;
+}
+
 /* One try on one connection, which is kept only when it is still in step. */
 static int try_once(struct redis_link *link, enum redis_script script, int argc, const char **argv,
                     const size_t *lengths, int64_t give_up_us, redisReply **ret,
@@ -112,11 +133,8 @@ static int try_once(struct redis_link *link, enum redis_script script, int argc,
     if (script != SCRIPT_NONE && is_missing_script(reply)) {
         freeReplyObject(reply);
         reply = NULL;
-        r = load_script(link, context, script, give_up_us, err); /* the server was restarted */
-        if (r == 0) {
-            bound(context, give_up_us);
-            reply = redisCommandArgv(context, argc, argv, lengths);
-        }
+        bound(context, give_up_us); /* the server was restarted */
+        r = call_with_text(link, context, script, argc, argv, lengths, &reply, err);
     }
     if (r == 0)
         r = redis_check_reply(&link->address, context, reply, err);
@@ -148,8 +166,8 @@ static void wait_jittered(int ms)
 int redis_link_call(struct redis_link *link, enum redis_script script, int argc, const char **argv,
                     const size_t *lengths, redisReply **ret, struct lathe_error *err)
 {
-    const char *all[REDIS_ARGS_MAX + 3] = {"EVALSHA", NULL, "0"};
-    size_t all_lengths[REDIS_ARGS_MAX + 3] = {7, 40, 1};
+    const char *all[CALL_ARGS_MAX] = {"EVALSHA", NULL, "0"};
+    size_t all_lengths[CALL_ARGS_MAX] = {7, 40, 1};
     int first = 0;
     if (script != SCRIPT_NONE) {
         all[1] = link->sha[script];
