@@ -45,6 +45,7 @@ struct lathe_agent_options {
     struct lathe_cancel *drain; /* fired: it takes nothing new, and ends when all it has is done */
     unsigned drain_seconds;     /* … or handed back after so long */
     uint64_t scratch_quota_bytes; /* 0: by what is free */
+    double keep_hours;            /* ended jobs are in the state's list so long */
     void (*notice)(void *opaque, enum lathe_log_level level, const char *text); /* any thread */
     void *notice_opaque;
 };
@@ -91,6 +92,7 @@ const char *lathe_agent_name(const struct lathe_agent *agent); /* the owner of i
 /* What a daemon can be told while it runs; from any thread. */
 void lathe_agent_set_drain_seconds(struct lathe_agent *agent, unsigned seconds);
 void lathe_agent_set_quota(struct lathe_agent *agent, uint64_t bytes);
+void lathe_agent_set_keep_hours(struct lathe_agent *agent, double hours);
 void lathe_agent_probe_again(struct lathe_agent *agent); /* the GPUs */
 /* Whether it takes work; else one line in `why`. */
 bool lathe_agent_is_taking(struct lathe_agent *agent, char *why, size_t size);

@@ -37,7 +37,7 @@ struct lathe_config {
     uint64_t scratch_quota_bytes;
     int64_t slots; /* 0 = chosen */
     int64_t lease_seconds, drain_seconds, patience_seconds;
-    double stall_seconds;
+    double stall_seconds, keep_hours;
     char *slot_program, *slot_memory_bytes, *slot_pass, *slot_files, *slot_dri_dir;
     bool gpu_enabled;
     int64_t gpu_lanes;

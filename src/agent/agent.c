@@ -151,6 +151,7 @@ static int open_agent(struct lathe_agent *agent, struct lathe_error *err)
     atomic_store(&agent->has_room, true);
     lathe_agent_set_drain_seconds(agent, o->drain_seconds);
     lathe_agent_set_quota(agent, o->scratch_quota_bytes);
+    lathe_agent_set_keep_hours(agent, o->keep_hours);
     r = open_slots(agent, err);
     if (r == 0)
         r = open_ports(agent, err);
@@ -271,6 +272,11 @@ void lathe_agent_set_drain_seconds(struct lathe_agent *agent, unsigned seconds)
 void lathe_agent_set_quota(struct lathe_agent *agent, uint64_t bytes)
 {
     atomic_store(&agent->quota_bytes, bytes);
+}
+
+void lathe_agent_set_keep_hours(struct lathe_agent *agent, double hours)
+{
+    atomic_store(&agent->keep_us, (int64_t)(hours * 3600e6));
 }
 
 void lathe_agent_probe_again(struct lathe_agent *agent)

@@ -56,6 +56,7 @@ struct lathe_agent {
     pthread_t bells, upkeep;
     bool has_bells, has_upkeep;
     atomic_int_least64_t drain_us;       /* how long a drain may take */
+    atomic_int_least64_t keep_us;        /* how long ended jobs are listed */
     atomic_int_least64_t next_sweep_us;  /* monotonic */
     atomic_bool is_sweeper;              /* the one of the fleet that looks after lost steps */
     atomic_bool is_paused;               /* the fleet asked this host to take nothing */
@@ -124,6 +125,10 @@ void lathe_upkeep_stop(struct lathe_agent *agent);
 /* --- leftovers.c --- */
 /* Removes the scratch folders of jobs that have ended. */
 void lathe_leftovers_remove(struct lathe_agent *agent);
+
+/* --- old_jobs.c --- */
+/* Forgets jobs that ended long ago, from time to time; *due_us is the caller's, 0 at first. */
+int lathe_old_jobs_forget(struct lathe_agent *agent, int64_t *due_us, struct lathe_error *err);
 
 /* --- room.c --- */
 /* Measures the scratch folder and decides whether more work fits. */

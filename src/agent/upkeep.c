@@ -19,6 +19,7 @@ struct upkeep {
     int64_t beaten_us; /* monotonic; 0 = not yet */
     int64_t started_us;
     bool is_lost; /* the state was found empty */
+    int64_t forget_due_us;
     char host[65];
 };
 
@@ -116,9 +117,9 @@ static int go_round(struct upkeep *u, struct lathe_error *err)
     if (r == 0)
         r = beat(u, err);
     if (r == 0 && !is_lost)
-        return rebuild_if_due(u, err);
+        r = rebuild_if_due(u, err);
     u->is_lost = u->is_lost || is_lost;
-    return r;
+    return r < 0 ? r : lathe_old_jobs_forget(u->agent, &u->forget_due_us, err);
 }
 
 static void *keep_up(void *opaque)

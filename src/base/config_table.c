@@ -147,6 +147,16 @@ const struct lathe_config_option lathe_config_options[] = {
      .max = 86400,
      .help = "how long a worker that starts waits for servers that are away before it gives up "
              "(exit code 69)"},
+    {.name = "keep_hours",
+     .variable = "LATHE_KEEP_HOURS",
+     .type = LATHE_CONFIG_REAL,
+     .offset = AT(keep_hours),
+     .standard = "24",
+     .min = 0.0001,
+     .max = 876000,
+     .reloads = true,
+     .help = "how long workers leave ended jobs in the list; Redis forgets them by itself after "
+             "retain_seconds of its location, when that is sooner. Results stay until lathe rm"},
     {.name = "slot.program",
      .variable = "LATHE_SLOT",
      .type = LATHE_CONFIG_TEXT,

@@ -44,9 +44,11 @@ void lathe_worker_reload(struct lathe_worker *worker)
     lathe_worker_set_log(&config);
     lathe_agent_set_drain_seconds(worker->agent, (unsigned)config.drain_seconds);
     lathe_agent_set_quota(worker->agent, config.scratch_quota_bytes);
+    lathe_agent_set_keep_hours(worker->agent, config.keep_hours);
     /* The agent keeps pointers into the first configuration. */
     worker->config.drain_seconds = config.drain_seconds;
     worker->config.scratch_quota_bytes = config.scratch_quota_bytes;
+    worker->config.keep_hours = config.keep_hours;
     worker->config.log_level = config.log_level;
     worker->config.log_format = config.log_format;
     lathe_config_finish(&config);

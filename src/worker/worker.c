@@ -147,6 +147,7 @@ static int open_agent(struct parts *parts, struct lathe_error *err)
         .drain = worker->drain,
         .drain_seconds = (unsigned)c->drain_seconds,
         .scratch_quota_bytes = c->scratch_quota_bytes,
+        .keep_hours = c->keep_hours,
         .notice = notice,
     };
     int r = make_store_folder(c, err);

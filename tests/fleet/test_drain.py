@@ -4,6 +4,8 @@ import signal
 import socket
 import time
 
+from fleet import until
+
 
 def drain(make):
     """SIGTERM: what runs is finished, nothing new is begun, and the rest is done by others."""
@@ -131,6 +133,19 @@ def no_room(make):
     fleet.wait(job)
 
 
+def old_jobs(make):
+    """Jobs leave the list keep_hours after their end; their results stay."""
+    fleet = make()
+    worker = fleet.worker("--keep-hours=0.002")  # 7 seconds
+    worker.wait_log(r"lathe-worker \S+ is ")
+    job = fleet.submit()
+    fleet.wait(job)
+    until("the end of the job in the list",
+          lambda: job not in fleet.lathe("list", "--json").stdout, 90)
+    assert f"transcoded/{job}/output_240p.mp4" in fleet.objects()
+    assert worker.process.poll() is None
+
+
 def checks():
     yield "SIGTERM finishes what runs", drain
     yield "drain_seconds ends it", drain_in_vain
@@ -140,3 +155,4 @@ def checks():
     yield "stopped while it waits for a server", stop_while_waiting
     yield "leftovers of a dead worker", leftovers
     yield "no work without room", no_room
+    yield "old jobs leave the list", old_jobs
