@@ -134,8 +134,8 @@ class Appliance:
         entries = [json.loads(line) for line in self.box.ask(f"journalctl -o json LATHE_JOB={job}").splitlines()]
         assert any(entry.get("LATHE_TASK") == "chunk" and entry.get("LATHE_CHUNK") == "0" and
                    entry.get("PRIORITY") == "6" and entry.get("_SYSTEMD_UNIT") == UNIT for entry in entries), entries
-        logs = self.box.ask(f"lathe logs {job}")
-        assert "chunk 0: done" in logs and "the job is completed" in logs, logs
+        wait_for("the last entry", lambda: "the job is completed" in self.box.ask(f"lathe logs {job}"), 20)
+        assert "chunk 0: done" in self.box.ask(f"lathe logs {job}")
         self.as_user("alice", f"lathe fetch {job} -o fetched.mp4 --quiet")
         self.check_video(self.root + "/home/alice/fetched.mp4", SECONDS * 25)
         self.as_user("alice", f"lathe rm {job}")
