@@ -29,6 +29,7 @@ class Programs:
 
     def __init__(self, lathe, worker, fake_slot, work):
         self.lathe, self.worker, self.fake_slot = lathe, worker, fake_slot
+        self.has_kafka = "LATHE_QUEUE_LOCATION" in os.environ
         self.work = pathlib.Path(work)
 
 
@@ -106,11 +107,19 @@ class Fleet:
         self.prefix = f"f{self.number}"
         self.locations = {
             "LATHE_STATE_LOCATION": f"redis://127.0.0.1:{port}/{self.database}?patience_ms=500",
-            "LATHE_QUEUE_LOCATION": f"{os.environ['LATHE_QUEUE_LOCATION']}"
-                                    f"?prefix={self.prefix}-&create=4{queue_options}",
             "LATHE_STORE_LOCATION": f"{bucket}/{self.prefix}?{options}",
         }
+        if programs.has_kafka:
+            self.locations["LATHE_QUEUE_LOCATION"] = (
+                f"{os.environ['LATHE_QUEUE_LOCATION']}?prefix={self.prefix}-&create=4{queue_options}")
+        else:
+            self.locations.update(LATHE_QUEUE_DRIVER="sqlite",
+                                  LATHE_QUEUE_LOCATION=str(self.dir / "queue.db"))
         self.log = self.dir / "log"  # of orders, by the fake slot
+
+    def need_kafka(self):
+        if not self.programs.has_kafka:
+            raise Skip("there is no Kafka here")
 
     def environment(self, variables=None):
         env = {k: v for k, v in os.environ.items() if not k.startswith("LATHE_SLOT")}

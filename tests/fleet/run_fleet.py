@@ -3,7 +3,7 @@
 counts them.
 
 usage: with.sh redis,kafka,seaweedfs python3 run_fleet.py --lathe L --worker W --fake-slot F
-           --work DIR [SUITE]…
+           --work DIR [SUITE]…    (without kafka the workers of one check share a file as queue)
 """
 import argparse
 import concurrent.futures

@@ -11,6 +11,8 @@ AWAY_S = 15  # longer than any lease, session and driver's own patience here
 def outage(name, verb="kill"):
     def check(make):
         fleet = make()
+        if name == "kafka":
+            fleet.need_kafka()
         worker = fleet.worker(LATHE_SLOT_FAKE="chunk:*:slow1500", LATHE_SLOT_FAKE_CHUNKS="8")
         job = fleet.submit()
         worker.wait_log(r"chunk 1: begins")
