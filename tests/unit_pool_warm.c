@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -146,6 +147,22 @@ static void one_that_failed_is_not_kept(void **state)
     assert_int_equal(ended(), 2);
 }
 
+static void a_folder_made_anew_is_another_one(void **state)
+{
+    (void)state;
+    _cleanup_free_ char *aside = lathe_format("%s.old", folder);
+    _cleanup_free_ char *plan = lathe_format("%s/plan.json", folder);
+    _cleanup_free_ char *kept = lathe_format("%s.old/plan.json", folder);
+    assert_true(aside && plan && kept);
+    assert_int_equal(chunk(0, "one", "0"), 0);
+    assert_int_equal(rename(folder, aside), 0);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(rename(kept, plan), 0);
+    assert_int_equal(chunk(1, "one", "0"), 0);
+    assert_int_equal(ended(), 1);
+    assert_int_equal(lathe_remove_tree(aside, NULL), 0);
+}
+
 static void what_died_while_it_waited_is_no_failure(void **state)
 {
     (void)state;
@@ -211,6 +228,7 @@ int main(int argc, char **argv)
         WITH_POOL(software_starts_afresh),
         WITH_POOL(another_job_gets_another_process),
         WITH_POOL(one_that_failed_is_not_kept),
+        WITH_POOL(a_folder_made_anew_is_another_one),
         WITH_POOL(what_died_while_it_waited_is_no_failure),
         cmocka_unit_test(reach_is_what_landlock_allowed),
     };
