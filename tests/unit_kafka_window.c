@@ -112,6 +112,32 @@ static void test_load(void **state)
     kafka_window_clear(&w);
 }
 
+/* After a rebalance Kafka reads from where it was told last, and all of that may be done here. */
+static void test_read_again(void **state)
+{
+    (void)state;
+    struct kafka_window w = {0};
+    int64_t next, receipts[3];
+    struct kafka_partition *p = own(&w, 0);
+    for (int i = 0; i < 3; i++) {
+        read_record(&w, i);
+        receipts[i] = take(&w);
+    }
+    own(&w, 0); /* again, and nothing was stored yet */
+    for (int i = 0; i < 3; i++)
+        assert_non_null(kafka_window_done(&w, receipts[i]));
+    for (int i = 0; i < 3; i++) {
+        read_record(&w, i);
+        assert_int_equal(kafka_partition_advance(p, &next), i == 0);
+        assert_int_equal(take(&w), 0);
+    }
+    read_record(&w, 3);
+    assert_true(take(&w) > 0);
+    read_record(&w, 0); /* the topic was deleted and made again */
+    assert_true(take(&w) > 0);
+    kafka_window_clear(&w);
+}
+
 static void test_parked(void **state)
 {
     (void)state;
@@ -133,6 +159,7 @@ int main(void)
         cmocka_unit_test(test_the_lowest_unfinished_counts),
         cmocka_unit_test(test_lost_and_regained),
         cmocka_unit_test(test_load),
+        cmocka_unit_test(test_read_again),
         cmocka_unit_test(test_parked),
     };
     return cmocka_run_group_tests_name("kafka window", tests, NULL, NULL);

@@ -84,7 +84,14 @@ int kafka_window_add(struct kafka_window *w, int32_t partition, int64_t offset, 
     /* What lies before the first record after an assignment was finished by another owner. */
     if (p->is_fresh)
         forget_first(p, first_from(p, offset));
+    /* Reading begins at what Kafka remembers, which may be long done here. When it goes back later,
+     * these are other records: the topic was made anew. */
+    if (p->is_fresh || offset <= p->last_read)
+        p->done_until = 0;
     p->is_fresh = false;
+    p->last_read = offset;
+    if (offset < p->done_until)
+        return 0;
     size_t at = first_from(p, offset);
     if (at < p->count && p->records[at].offset == offset)
         return 0;
@@ -178,7 +185,7 @@ bool kafka_partition_advance(struct kafka_partition *p, int64_t *ret)
         n++;
     if (n == 0)
         return false;
-    *ret = p->records[n - 1].offset + 1;
+    *ret = p->done_until = p->records[n - 1].offset + 1;
     forget_first(p, n);
     return true;
 }

@@ -34,7 +34,9 @@ struct kafka_partition {
     bool is_paused; /* as librdkafka sees it, also while it belongs to somebody else */
     struct kafka_record *records; /* by offset */
     size_t count, capacity;
-    size_t n_open; /* of them, not done */
+    size_t n_open;      /* of them, not done */
+    int64_t last_read;  /* since it was assigned */
+    int64_t done_until; /* what is read below was done and forgotten since then */
 };
 
 struct kafka_window {

@@ -134,10 +134,15 @@ static struct s3_verdict judge(const struct exchange *x)
     default:
         break;
     }
-    if (x->status >= S3StatusErrorAccessDenied && !strncmp(name, "Error", 5))
-        return s3_explain(x->s3, name + 5, x->message, 0);
-    struct s3_verdict verdict = {-EAGAIN, LATHE_FAULT_SERVER, true, "",
-                                 "check that the server runs and that the endpoint is right"};
+    struct s3_verdict verdict;
+    if (x->status >= S3StatusErrorAccessDenied && !strncmp(name, "Error", 5)) {
+        verdict = s3_explain(x->s3, name + 5, x->message, 0);
+        /* libs3 takes the date with gmtime(): it may be a mixture with another thread's. */
+        verdict.is_transient |= x->status == S3StatusErrorRequestTimeTooSkewed;
+        return verdict;
+    }
+    verdict = (struct s3_verdict){-EAGAIN, LATHE_FAULT_SERVER, true, "",
+                                  "check that the server runs and that the endpoint is right"};
     snprintf(verdict.why, sizeof(verdict.why), "%s", name);
     return verdict;
 }
