@@ -29,10 +29,16 @@ results = {"ok": 0, "not ok": 0}
 jobs = {}
 
 
+def listen_to_keyboard():
+    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*words, program=LATHE, extra=None):
     return subprocess.Popen([program, *map(str, words)], text=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            env={**ENV, **(extra or {})}, cwd=DIR)
+                            env={**ENV, **(extra or {})}, cwd=DIR,
+                            preexec_fn=listen_to_keyboard)
 
 
 def lathe(*words, code=0, extra=None, timeout=180):
