@@ -26,8 +26,7 @@ static int add_file(const char *path, const struct stat *st, int type, struct FT
 }
 
 /* NULL: there is room. */
-static const char *what_is_short(struct lathe_agent *agent, uint64_t used_bytes,
-                                 uint64_t limit_bytes, uint64_t free_bytes)
+static const char *what_is_short(uint64_t used_bytes, uint64_t limit_bytes, uint64_t free_bytes)
 {
     bool is_idle = lathe_metrics_sum(LATHE_METRIC_TASKS_RUNNING) < 0.5;
     if (used_bytes + limit_bytes / SPARE_PART > limit_bytes)
@@ -37,7 +36,6 @@ static const char *what_is_short(struct lathe_agent *agent, uint64_t used_bytes,
     /* One piece may always be tried: others on this host may have all the memory for good. */
     if (!is_idle && lathe_usable_memory_bytes() < MEMORY_LEAST_BYTES)
         return "memory is short";
-    (void)agent;
     return NULL;
 }
 
@@ -55,7 +53,7 @@ void lathe_room_measure(struct lathe_agent *agent)
     lathe_metrics_set(LATHE_METRIC_SCRATCH_USED, NULL, (double)walked_bytes);
     lathe_metrics_set(LATHE_METRIC_SCRATCH_LIMIT, NULL, (double)limit_bytes);
 
-    const char *lack = what_is_short(agent, walked_bytes, limit_bytes, free_bytes);
+    const char *lack = what_is_short(walked_bytes, limit_bytes, free_bytes);
     bool had_room = atomic_exchange(&agent->has_room, !lack);
     if (lack && had_room)
         lathe_agent_notice(agent, LATHE_LOG_WARNING,

@@ -198,14 +198,14 @@ static unsigned busy_slots(struct lathe_agent *agent)
     return both ? slots + lanes : slots > lanes ? slots : lanes;
 }
 
-/* Each slot's thread, and where files are moved meanwhile one for each that does so, and one ahead.
+/* Each slot's thread, and as many that move files meanwhile: so much is lost when this worker dies.
  */
 static unsigned wanted_threads(struct lathe_agent *agent)
 {
     unsigned busy = busy_slots(agent);
     unsigned stuck = lathe_pool_stuck_on(agent->flow.pool, LATHE_ENCODER_AUTO, NULL);
     bool overlap = lathe_turns_overlap(agent);
-    unsigned wanted = overlap ? 2 * busy + 1 : busy;
+    unsigned wanted = overlap ? 2 * busy : busy;
     unsigned limit = overlap && stuck < busy ? busy - stuck : busy;
     lathe_turns_set_limit(agent, limit);
     return wanted < THREADS_MAX ? wanted : THREADS_MAX;
