@@ -10,10 +10,10 @@ static uint32_t whole_picture(const struct lathe_plan *plan, const struct media_
     const double ticks_per_frame = (double)plan->frame_rate.den / plan->frame_rate.num *
                                    plan->time_base.den /
                                    (plan->time_base.num > 0 ? plan->time_base.num : 1);
+    const int64_t shown = index->entries[last].time;
     while (last + 1 < index->count) {
         const struct media_index_entry *e = &index->entries[last + 1];
-        if (e->time != MEDIA_NO_TIME &&
-            llabs(e->time - index->entries[last].time) > 0.75 * ticks_per_frame)
+        if (e->time != MEDIA_NO_TIME && llabs(e->time - shown) > 0.75 * ticks_per_frame)
             break;
         last++;
     }
