@@ -188,15 +188,15 @@ static void reach_is_what_landlock_allowed(void **state)
     a.gpu_family = LATHE_ENCODER_VAAPI;
     a.gpu_path = strdup("/dev/dri/renderD128");
     a.source_path = strdup("/videos/in.mp4");
-    a.plan_path = strdup("/work/plan.json");
-    a.packets_path = strdup("/work/job/packets-1.ts");
-    a.out_paths[0] = strdup("/work/job/1.mp4");
+    a.plan_path = strdup("/srv/plan.json");
+    a.packets_path = strdup("/srv/job/packets-1.ts");
+    a.out_paths[0] = strdup("/srv/job/1.mp4");
     b = a;
     char *one = lathe_order_reach(&a), *other;
     assert_non_null(one);
     b.index = 7;
-    b.packets_path = (char *)"/work/job/packets-7.ts"; /* beside the outputs */
-    b.out_paths[0] = (char *)"/work/job/7.mp4";
+    b.packets_path = (char *)"/srv/job/packets-7.ts"; /* beside the outputs */
+    b.out_paths[0] = (char *)"/srv/job/7.mp4";
     other = lathe_order_reach(&b);
     assert_string_equal(one, other);
     free(other);
