@@ -361,7 +361,7 @@ static int end_child(struct watch *watch, struct child *child, int r, struct lat
     }
     if (r == -ECONNABORTED)
         crashed(process, err);
-    if (!process->ended || WIFSIGNALED(process->status))
+    if (r == -ECONNABORTED || !process->ended || WIFSIGNALED(process->status))
         lathe_template_replace(watch->pool->template);
     lathe_books_settle(watch->pool, process, child->live, usage);
     lathe_process_finish(process);
