@@ -20,36 +20,43 @@ char *bench_path(const struct bench *b, const char *name)
     return path;
 }
 
-struct bench *bench_open(void **state, const char *faults, bool gpus)
+void bench_open_agent(struct bench *b, const char *faults, const struct lathe_agent_options *wishes)
 {
-    struct bench *b = *state;
     setenv("LATHE_SLOT_FAKE", faults, 1);
     setenv("LATHE_SLOT_FAKE_DIR", b->folder, 1);
     _cleanup_free_ char *queue = bench_path(b, "queue.db"), *db = bench_path(b, "state.db");
     _cleanup_free_ char *store = bench_path(b, "store"), *tmp = bench_path(b, "tmp");
-    const struct lathe_agent_options options = {
-        .queue_driver = "sqlite",
-        .queue_location = queue,
-        .state_driver = "sqlite",
-        .state_location = db,
-        .store_driver = "dir",
-        .store_location = store,
-        .scratch_dir = tmp,
-        .slot_path = fake_slot,
-        .slots = 3,
-        .gpus = gpus,
-        .only_host = true,
-        .cancel = b->cancel,
-        .lease_ttl_ms = 600,
-    };
+    struct lathe_agent_options options = *wishes;
+    options.queue_driver = options.state_driver = "sqlite";
+    options.queue_location = queue;
+    options.state_location = db;
+    options.store_driver = "dir";
+    options.store_location = store;
+    options.scratch_dir = tmp;
+    options.slot_path = fake_slot;
+    options.slots = 3;
+    options.only_host = true;
+    options.cancel = b->cancel;
     struct lathe_error err = {0};
+    lathe_agent_close(b->agent);
     if (lathe_agent_open(&options, &b->agent, &err) < 0)
         fail_msg("%s", err.what);
+}
+
+void bench_make_job(struct bench *b)
+{
     lathe_job_init(&b->job);
     strcpy(b->job.id, "job-1");
     b->job.source_key = strdup("/source.mp4");
     b->job.source_is_local = true;
     assert_int_equal(lathe_job_add_rendition(&b->job, "240p", NULL), 0);
+}
+
+struct bench *bench_open(void **state, const char *faults, bool gpus)
+{
+    struct bench *b = *state;
+    bench_open_agent(b, faults, &(struct lathe_agent_options){.gpus = gpus, .lease_ttl_ms = 600});
+    bench_make_job(b);
     assert_int_equal(lathe_job_add_rendition(&b->job, "120p", NULL), 0);
     assert_int_equal(lathe_job_validate(&b->job, NULL), 0);
     return b;

@@ -25,7 +25,13 @@ int bench_teardown(void **state);
 
 /* The path of `name` in the folder of the bench; the caller frees. */
 char *bench_path(const struct bench *b, const char *name);
-/* An agent, and a job in two sizes that is not submitted yet. */
+/* Closes an agent that is open, and opens one on the same folder; `wishes`: what it does not decide
+ * itself. */
+void bench_open_agent(struct bench *b, const char *faults,
+                      const struct lathe_agent_options *wishes);
+/* "job-1" in one size, 240p; not validated. */
+void bench_make_job(struct bench *b);
+/* Both, with a second size; not submitted. */
 struct bench *bench_open(void **state, const char *faults, bool gpus);
 int bench_run(struct bench *b, struct lathe_error *err);
 /* How often the fake slot was given the order `line`. */

@@ -14,72 +14,20 @@
 #include <string.h>
 #include <time.h>
 
-#include "lathe/agent.h"
+#include "flow_bench.h"
 #include "lathe/base.h"
-
-static const char *fake_slot;
-
-struct bench {
-    char *folder;
-    struct lathe_agent *agent;
-    struct lathe_cancel *cancel;
-    struct lathe_job job;
-};
 
 static void open_agent(struct bench *b, const char *faults, enum lathe_chunks chunks)
 {
-    setenv("LATHE_SLOT_FAKE", faults, 1);
-    setenv("LATHE_SLOT_FAKE_DIR", b->folder, 1);
-    _cleanup_free_ char *queue = lathe_format("%s/queue.db", b->folder);
-    _cleanup_free_ char *state = lathe_format("%s/state.db", b->folder);
-    _cleanup_free_ char *store = lathe_format("%s/store", b->folder);
-    _cleanup_free_ char *tmp = lathe_format("%s/tmp", b->folder);
-    const struct lathe_agent_options options = {
-        .queue_driver = "sqlite",
-        .queue_location = queue,
-        .state_driver = "sqlite",
-        .state_location = state,
-        .store_driver = "dir",
-        .store_location = store,
-        .scratch_dir = tmp,
-        .slot_path = fake_slot,
-        .slots = 3,
-        .chunks = chunks,
-        .keep_intermediates = true,
-        .only_host = true,
-        .cancel = b->cancel,
-    };
-    struct lathe_error err = {0};
-    lathe_agent_close(b->agent);
-    if (lathe_agent_open(&options, &b->agent, &err) < 0)
-        fail_msg("%s", err.what);
-}
-
-static int run_job(struct bench *b, struct lathe_error *err)
-{
-    assert_int_equal(lathe_flow_submit(lathe_agent_flow(b->agent), &b->job, NULL), 0);
-    return lathe_agent_run(b->agent, b->job.id, NULL, NULL, err);
+    bench_open_agent(b, faults,
+                     &(struct lathe_agent_options){.chunks = chunks, .keep_intermediates = true});
 }
 
 static void expect_success(struct bench *b)
 {
     struct lathe_error err = {0};
-    if (run_job(b, &err) < 0)
+    if (bench_run(b, &err) < 0)
         fail_msg("%s", err.what);
-}
-
-/* How often the log of orders has `line`. */
-static int logged(struct bench *b, const char *line)
-{
-    _cleanup_free_ char *path = lathe_format("%s/log", b->folder), *text = NULL;
-    size_t size;
-    if (lathe_read_file(path, 1 << 20, &text, &size, NULL) < 0)
-        return 0;
-    int n = 0;
-    char *save = NULL;
-    for (char *at = strtok_r(text, "\n", &save); at; at = strtok_r(NULL, "\n", &save))
-        n += strcmp(at, line) == 0;
-    return n;
 }
 
 static bool has_object(struct bench *b, const char *name)
@@ -94,15 +42,15 @@ static void each_unit_reads_its_packets(void **state)
     struct bench *b = *state;
     open_agent(b, "", LATHE_CHUNKS_OBJECTS);
     expect_success(b);
-    assert_int_equal(logged(b, "cut 0"), 1);
-    assert_int_equal(logged(b, "pilot 0 from packets"), 1);
-    assert_int_equal(logged(b, "pilot 1 from packets"), 1);
-    assert_int_equal(logged(b, "audio 0 from packets"), 1);
+    assert_int_equal(bench_orders(b, "cut 0"), 1);
+    assert_int_equal(bench_orders(b, "pilot 0 from packets"), 1);
+    assert_int_equal(bench_orders(b, "pilot 1 from packets"), 1);
+    assert_int_equal(bench_orders(b, "audio 0 from packets"), 1);
     for (int i = 0; i < 4; i++) {
         char line[32], name[32];
         snprintf(line, sizeof line, "chunk %d from packets", i);
         snprintf(name, sizeof name, "chunk_%03d.ts", i);
-        assert_int_equal(logged(b, line), 1);
+        assert_int_equal(bench_orders(b, line), 1);
         assert_true(has_object(b, name));
     }
     assert_true(has_object(b, "plan.json"));
@@ -116,8 +64,8 @@ static void files_are_read_in_place(void **state)
     struct bench *b = *state;
     open_agent(b, "", LATHE_CHUNKS_AUTO);
     expect_success(b);
-    assert_int_equal(logged(b, "cut 0"), 0);
-    assert_int_equal(logged(b, "chunk 3"), 1);
+    assert_int_equal(bench_orders(b, "cut 0"), 0);
+    assert_int_equal(bench_orders(b, "chunk 3"), 1);
     assert_false(has_object(b, "chunk_000.ts"));
 }
 
@@ -126,11 +74,11 @@ static void cutting_goes_on_where_it_ended(void **state)
     struct bench *b = *state;
     open_agent(b, "cut:0:midway:1 cut:3:midway:1", LATHE_CHUNKS_OBJECTS);
     expect_success(b);
-    assert_int_equal(logged(b, "cut 0"), 1);
-    assert_int_equal(logged(b, "cut 3"), 1);
-    assert_int_equal(logged(b, "cut 6"), 1);
-    assert_int_equal(logged(b, "split 0"), 1);
-    assert_int_equal(logged(b, "chunk 0 from packets"), 1);
+    assert_int_equal(bench_orders(b, "cut 0"), 1);
+    assert_int_equal(bench_orders(b, "cut 3"), 1);
+    assert_int_equal(bench_orders(b, "cut 6"), 1);
+    assert_int_equal(bench_orders(b, "split 0"), 1);
+    assert_int_equal(bench_orders(b, "chunk 0 from packets"), 1);
 }
 
 static void what_is_not_cut_is_read_from_the_source(void **state)
@@ -138,9 +86,9 @@ static void what_is_not_cut_is_read_from_the_source(void **state)
     struct bench *b = *state;
     open_agent(b, "cut:*:leave", LATHE_CHUNKS_OBJECTS);
     expect_success(b);
-    assert_int_equal(logged(b, "chunk 0 from packets"), 1);
-    assert_int_equal(logged(b, "chunk 1"), 1);
-    assert_int_equal(logged(b, "chunk 2 from packets"), 1);
+    assert_int_equal(bench_orders(b, "chunk 0 from packets"), 1);
+    assert_int_equal(bench_orders(b, "chunk 1"), 1);
+    assert_int_equal(bench_orders(b, "chunk 2 from packets"), 1);
 }
 
 static void nonsense_is_bounded(void **state)
@@ -148,9 +96,9 @@ static void nonsense_is_bounded(void **state)
     struct bench *b = *state;
     struct lathe_error err = {0};
     open_agent(b, "cut:*:disorder", LATHE_CHUNKS_OBJECTS);
-    assert_int_equal(run_job(b, &err), -EPROTO);
+    assert_int_equal(bench_run(b, &err), -EPROTO);
     assert_non_null(strstr(err.what, "where pilot 0 comes next"));
-    assert_int_equal(logged(b, "cut 0"), LATHE_LIMIT_SLOT_FAILURES);
+    assert_int_equal(bench_orders(b, "cut 0"), LATHE_LIMIT_SLOT_FAILURES);
 }
 
 static void too_little_is_a_failure(void **state)
@@ -158,8 +106,8 @@ static void too_little_is_a_failure(void **state)
     struct bench *b = *state;
     open_agent(b, "cut:0:few:1", LATHE_CHUNKS_OBJECTS);
     expect_success(b);
-    assert_int_equal(logged(b, "cut 0"), 1);
-    assert_int_equal(logged(b, "cut 3"), 1);
+    assert_int_equal(bench_orders(b, "cut 0"), 1);
+    assert_int_equal(bench_orders(b, "cut 3"), 1);
 }
 
 static void *cancel_soon(void *opaque)
@@ -178,7 +126,7 @@ static void another_worker_goes_on(void **state)
     struct lathe_error err = {0};
     open_agent(b, "cut:0:midway:1 cut:3:long", LATHE_CHUNKS_OBJECTS);
     assert_int_equal(pthread_create(&thread, NULL, cancel_soon, b->cancel), 0);
-    assert_int_equal(run_job(b, &err), -ECANCELED);
+    assert_int_equal(bench_run(b, &err), -ECANCELED);
     pthread_join(thread, NULL);
     lathe_agent_close(b->agent);
     b->agent = NULL;
@@ -186,39 +134,21 @@ static void another_worker_goes_on(void **state)
     assert_int_equal(lathe_cancel_create(&b->cancel), 0);
     open_agent(b, "", LATHE_CHUNKS_OBJECTS);
     expect_success(b);
-    assert_int_equal(logged(b, "cut 0"), 1);
-    assert_true(logged(b, "cut 3") >= 2);
-    assert_int_equal(logged(b, "pilot 0 from packets"), 1);
+    assert_int_equal(bench_orders(b, "cut 0"), 1);
+    assert_true(bench_orders(b, "cut 3") >= 2);
+    assert_int_equal(bench_orders(b, "pilot 0 from packets"), 1);
 }
 
 static int setup(void **state)
 {
-    struct bench *b = calloc(1, sizeof *b);
-    b->folder = strdup("/tmp/lathe-unit-flow-XXXXXX");
-    *state = b;
-    if (!mkdtemp(b->folder) || lathe_cancel_create(&b->cancel) < 0)
+    if (bench_setup(state) < 0)
         return -1;
-    lathe_job_init(&b->job);
-    strcpy(b->job.id, "job-1");
-    b->job.source_key = strdup("/source.mp4");
-    b->job.source_is_local = true;
-    assert_int_equal(lathe_job_add_rendition(&b->job, "240p", NULL), 0);
+    struct bench *b = *state;
+    bench_make_job(b);
     return lathe_job_validate(&b->job, NULL);
 }
 
-static int teardown(void **state)
-{
-    struct bench *b = *state;
-    lathe_agent_close(b->agent);
-    lathe_job_finish(&b->job);
-    lathe_cancel_destroy(b->cancel);
-    int r = lathe_remove_tree(b->folder, NULL);
-    free(b->folder);
-    free(b);
-    return r;
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, bench_teardown)
 
 int main(int argc, char **argv)
 {

@@ -47,6 +47,10 @@ int64_t lathe_clock_wall_us(void);      /* since 1970, for people only */
 /* "boot-id" of the running kernel, so that monotonic times of another boot are not believed. */
 int lathe_clock_boot_id(char ret_id[37]);
 
+/* Opens /dev/null as whichever of the descriptors 0 to 2 are missing, or files opened later would
+ * take their place. 0 or a negative errno. */
+int lathe_occupy_standard_streams(void);
+
 /* --- files; all return 0 or a negative errno and fill `err` --- */
 /* Makes `path` and its missing parents (mode 0700 for those made). */
 int lathe_mkdir_p(const char *path, struct lathe_error *err);

@@ -274,3 +274,15 @@ int lathe_move_file(const char *src, const char *dst, struct lathe_error *err)
         r = errno == EXDEV ? move_by_copy(src, fd, dst) : -errno;
     return r < 0 ? lathe_error_errno(err, r, "cannot move %s to %s", src, dst) : 0;
 }
+
+int lathe_occupy_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= 2);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    return 0;
+}

@@ -3,7 +3,6 @@
  * The program: finds the command, and turns signals into the cancel token that all work obeys.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,22 +19,9 @@ static void on_signal(int signal)
     lathe_cancel_trigger(lathe_cli_cancel);
 }
 
-/* Descriptors 0 to 2 must exist, or files opened later would take their place. */
-static int occupy_standard_streams(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    while (fd >= 0 && fd <= 2);
-    if (fd < 0)
-        return -errno;
-    close(fd);
-    return 0;
-}
-
 static int set_up(void)
 {
-    int r = occupy_standard_streams();
+    int r = lathe_occupy_standard_streams();
     if (r == 0)
         r = lathe_cancel_create(&lathe_cli_cancel);
     if (r < 0)

@@ -63,11 +63,11 @@ uint32_t media_extent_of_pilot(const struct lathe_plan *plan, const struct media
 {
     if (!has_times(plan, index) || frames < 1)
         return MEDIA_EXTENT_ALL;
-    int64_t *times = calloc(index->count - first_packet + 1, sizeof *times);
-    if (!times) /* then more is decoded */
-        return MEDIA_EXTENT_ALL;
     /* Twice as many and some: reordering reaches over far fewer. */
     size_t n = 0, wanted = (size_t)frames * 2 + 64;
+    int64_t *times = calloc(wanted, sizeof *times);
+    if (!times) /* then more is decoded */
+        return MEDIA_EXTENT_ALL;
     for (uint32_t i = first_packet; i < index->count && n < wanted; i++) {
         int64_t time = index->entries[i].time;
         if (time != MEDIA_NO_TIME && time - plan->origin >= start)

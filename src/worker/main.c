@@ -3,7 +3,6 @@
  * The program: configuration and signals.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 
@@ -27,22 +26,9 @@ static void on_reload(int signal)
     atomic_store(&worker.reload, true);
 }
 
-/* Descriptors 0 to 2 must exist, or files opened later would take their place. */
-static int occupy_standard_streams(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    while (fd >= 0 && fd <= 2);
-    if (fd < 0)
-        return -errno;
-    close(fd);
-    return 0;
-}
-
 static int set_up(void)
 {
-    int r = occupy_standard_streams();
+    int r = lathe_occupy_standard_streams();
     if (r == 0)
         r = lathe_cancel_create(&worker.drain);
     if (r == 0)
