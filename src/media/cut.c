@@ -114,8 +114,8 @@ static int copy_pilot(struct cut *c, const struct media_need *need, const char *
     _cleanup_packet_ AVPacket *packet = av_packet_alloc();
     if (!packet)
         return lathe_error_nomem(err);
-    int r =
-        media_reader_open(&reader, c->order->source_path, &c->task.index, need->first, linear, err);
+    int r = media_reader_open(&reader, c->order->source_path, c->task.plan.video_stream,
+                              &c->task.index, need->first, linear, err);
     if (r < 0)
         return r;
     r = media_packets_create(&writer, path, &c->task.plan, &c->task.index, need, err);

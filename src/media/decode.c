@@ -117,11 +117,12 @@ static bool has_times(const struct media_index *index)
 }
 
 static int open_reader(struct media_decoder *d, const struct media_decoder_input *input,
-                       const struct media_index *index, uint32_t first_packet,
+                       int video_stream, const struct media_index *index, uint32_t first_packet,
                        struct lathe_error *err)
 {
     if (!input->need)
-        return media_reader_open(&d->reader, input->path, index, first_packet, input->linear, err);
+        return media_reader_open(&d->reader, input->path, video_stream, index, first_packet,
+                                 input->linear, err);
     if (input->need->first == first_packet)
         return media_reader_open_cut(&d->reader, input->path, index, input->need, err);
     return lathe_error_set(err, -EBADMSG, LATHE_FAULT_INTERNAL,
@@ -166,11 +167,13 @@ int media_decoder_open(struct media_decoder *ret, const struct media_decoder_inp
     if (first_packet > ret->first_key && !ret->from_dts &&
         index->entries[first_packet].time != MEDIA_NO_TIME)
         ret->skip_before = index->entries[first_packet].time;
-    int r = open_reader(ret, input, index, first_packet, err);
+    int r = open_reader(ret, input, plan->video_stream, index, first_packet, err);
     if (r < 0)
         return r;
     AVRational time_base;
     const AVCodecParameters *par = media_reader_parameters(&ret->reader, &time_base);
+    if (input->parameters)
+        par = input->parameters;
     ret->packet = av_packet_alloc();
     r = ret->packet
             ? media_decoder_open_codec(par, time_base, plan->reorder_depth, gpu, &ret->codec, err)

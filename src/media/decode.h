@@ -47,6 +47,8 @@ struct media_decoder_input {
     const struct media_need *need; /* NULL: the source */
     uint32_t first_packet;
     bool linear; /* read the source from its beginning, without seeking */
+    /* Of the opened source, with what the container says beside the index; NULL: the index's. */
+    const AVCodecParameters *parameters;
 };
 
 /* Opens the input at `first_packet` to deliver pictures from `own_from`

@@ -197,7 +197,7 @@ static int write_chunk(struct merge *m, uint32_t number, AVPacket *packet, struc
 {
     const struct media_stamp_chunk *chunk = &m->stamps.chunks[number];
     struct media_source source;
-    int r = media_source_open_own(&source, m->order->inputs[number].path, true, err);
+    int r = media_source_open_chunk(&source, m->order->inputs[number].path, err);
     if (r < 0)
         return r;
     while ((r = av_read_frame(source.format, packet)) >= 0) {

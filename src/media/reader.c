@@ -77,9 +77,10 @@ static int skip(struct media_reader *reader, uint32_t count)
     return 0;
 }
 
-static int open_source(struct media_reader *reader, const char *path, struct lathe_error *err)
+static int open_source(struct media_reader *reader, const char *path, int video_stream,
+                       struct lathe_error *err)
 {
-    int r = media_source_open(&reader->source, path, err);
+    int r = media_source_open_again(&reader->source, path, video_stream, err);
     if (r < 0)
         return r;
     for (unsigned i = 0; i < reader->source.format->nb_streams; i++)
@@ -88,8 +89,9 @@ static int open_source(struct media_reader *reader, const char *path, struct lat
     return 0;
 }
 
-int media_reader_open(struct media_reader *ret, const char *path, const struct media_index *index,
-                      uint32_t first_packet, bool linear, struct lathe_error *err)
+int media_reader_open(struct media_reader *ret, const char *path, int video_stream,
+                      const struct media_index *index, uint32_t first_packet, bool linear,
+                      struct lathe_error *err)
 {
     *ret = (struct media_reader){.path = path,
                                  .index = index,
@@ -100,7 +102,7 @@ int media_reader_open(struct media_reader *ret, const char *path, const struct m
     ret->held = av_packet_alloc();
     if (!ret->held)
         return lathe_error_nomem(err);
-    int r = open_source(ret, path, err);
+    int r = open_source(ret, path, video_stream, err);
     if (r < 0)
         goto fail;
     if (first_packet == 0)
@@ -110,7 +112,7 @@ int media_reader_open(struct media_reader *ret, const char *path, const struct m
             return 0;
         av_packet_unref(ret->held);
         media_source_close(&ret->source);
-        r = open_source(ret, path, err);
+        r = open_source(ret, path, video_stream, err);
         if (r < 0)
             goto fail;
     }
@@ -142,7 +144,7 @@ int media_reader_open_cut(struct media_reader *ret, const char *path,
 const AVCodecParameters *media_reader_parameters(const struct media_reader *reader,
                                                  AVRational *ret_time_base)
 {
-    if (reader->is_cut) {
+    if (reader->is_cut || !reader->source.is_analysed) {
         *ret_time_base = reader->index->video_time_base;
         return reader->index->video;
     }

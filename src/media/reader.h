@@ -23,9 +23,11 @@ struct media_reader {
     uint32_t end;                    /* number of the first that is not delivered */
 };
 
-/* `linear`: never seek, read from the start of the file (slow, for formats whose seeking fails). */
-int media_reader_open(struct media_reader *ret, const char *path, const struct media_index *index,
-                      uint32_t first_packet, bool linear, struct lathe_error *err);
+/* `video_stream`: where the index found the pictures.
+ * `linear`: never seek, read from the start of the file (slow, for formats whose seeking fails). */
+int media_reader_open(struct media_reader *ret, const char *path, int video_stream,
+                      const struct media_index *index, uint32_t first_packet, bool linear,
+                      struct lathe_error *err);
 /* Reads a file of packets that were cut for `need`. */
 int media_reader_open_cut(struct media_reader *ret, const char *path,
                           const struct media_index *index, const struct media_need *need,

@@ -417,10 +417,11 @@ static unsigned open_sounds(const struct media_source *source, const struct medi
     return open;
 }
 
-int media_scan_first_sounds(const char *path, struct media_scan *scan, struct lathe_error *err)
+int media_scan_first_sounds(const struct media_source *scanned, struct media_scan *scan,
+                            struct lathe_error *err)
 {
-    struct media_source source;
-    int r = media_source_open(&source, path, err);
+    struct media_source source; /* anew: the scan read the other to its end */
+    int r = media_source_open_again(&source, scanned->path, scanned->video_stream, err);
     if (r < 0)
         return r;
     AVCodecContext **decoders = calloc(scan->n_audio + 1, sizeof(*decoders));
@@ -430,7 +431,7 @@ int media_scan_first_sounds(const char *path, struct media_scan *scan, struct la
     if (!decoders || !packet || !frame)
         r = lathe_error_nomem(err);
     else
-        wanted = open_sounds(&source, scan, decoders);
+        wanted = open_sounds(scanned, scan, decoders);
     for (int n = 0; n < FIRST_SOUND_PACKETS && wanted && r >= 0; n++) {
         if (av_read_frame(source.format, packet) < 0)
             break;

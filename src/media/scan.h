@@ -44,9 +44,10 @@ struct media_scan {
 /* `conceal`: damage is counted but is no error. */
 int media_scan(struct media_source *source, bool conceal, lathe_media_progress progress,
                void *opaque, struct media_scan *ret, struct lathe_error *err);
-/* Decodes the beginning of each audio track to learn when its first sample is heard: codecs differ
- * in how much they swallow first. Corrects audio[].start. */
-int media_scan_first_sounds(const char *path, struct media_scan *scan, struct lathe_error *err);
+/* Decodes the beginning of each audio track of the scanned `source` to learn when its first sample
+ * is heard: codecs differ in how much they swallow first. Corrects audio[].start. */
+int media_scan_first_sounds(const struct media_source *source, struct media_scan *scan,
+                            struct lathe_error *err);
 void media_scan_finish(struct media_scan *scan);
 
 #endif

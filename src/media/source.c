@@ -226,8 +226,11 @@ static int open_format(struct media_source *source, const AVInputFormat *input,
     return r;
 }
 
-static int open_any(struct media_source *ret, const char *path, bool own, bool ignore_edit_list,
-                    struct lathe_error *err)
+/* A source from outside, or a file of our own. */
+enum origin { FROM_OUTSIDE, OWN };
+
+static int open_header(struct media_source *ret, const char *path, bool ignore_edit_list,
+                       struct lathe_error *err)
 {
     *ret = (struct media_source){.fd = -1, .video_stream = -1, .path = path};
     const AVInputFormat *input = NULL;
@@ -235,23 +238,26 @@ static int open_any(struct media_source *ret, const char *path, bool own, bool i
     int r = open_descriptor(ret, err);
     if (r >= 0)
         r = detect_format(ret, &input, err);
-    if (r < 0)
-        goto fail;
-    if (ignore_edit_list && av_dict_set(&options, "ignore_editlist", "1", 0) < 0)
+    if (r >= 0 && ignore_edit_list && av_dict_set(&options, "ignore_editlist", "1", 0) < 0)
         r = lathe_error_nomem(err);
     if (r >= 0)
         r = open_format(ret, input, &options, err);
-    if (r >= 0)
-        r = find_streams(ret, err);
-    if (r >= 0)
-        ret->video_stream = pick_video(ret);
-    if (r >= 0 && !own)
-        r = check_limits(ret, err);
     av_dict_free(&options);
+    if (r < 0)
+        media_source_close(ret);
+    return r;
+}
+
+static int know_streams(struct media_source *source, enum origin origin, struct lathe_error *err)
+{
+    int r = find_streams(source, err);
     if (r >= 0)
-        return 0;
-fail:
-    media_source_close(ret);
+        source->video_stream = pick_video(source);
+    source->is_analysed = r >= 0;
+    if (r >= 0 && origin == FROM_OUTSIDE)
+        r = check_limits(source, err);
+    if (r < 0)
+        media_source_close(source);
     return r;
 }
 
@@ -273,13 +279,43 @@ int media_source_open_cut(struct media_source *ret, const char *path, const char
 
 int media_source_open(struct media_source *ret, const char *path, struct lathe_error *err)
 {
-    return open_any(ret, path, false, false, err);
+    int r = open_header(ret, path, false, err);
+    return r < 0 ? r : know_streams(ret, FROM_OUTSIDE, err);
+}
+
+/* Whose header names every stream, and whose packets are complete without what an analysis finds.
+ */
+static bool header_is_enough(const AVFormatContext *format)
+{
+    return strncmp(format->iformat->name, "mov,", 4) == 0;
+}
+
+int media_source_open_again(struct media_source *ret, const char *path, int video_stream,
+                            struct lathe_error *err)
+{
+    int r = open_header(ret, path, false, err);
+    if (r < 0)
+        return r;
+    if (!header_is_enough(ret->format) || video_stream < 0 ||
+        (unsigned)video_stream >= ret->format->nb_streams)
+        return know_streams(ret, FROM_OUTSIDE, err);
+    ret->video_stream = video_stream;
+    return 0;
 }
 
 int media_source_open_own(struct media_source *ret, const char *path, bool ignore_edit_list,
                           struct lathe_error *err)
 {
-    return open_any(ret, path, true, ignore_edit_list, err);
+    int r = open_header(ret, path, ignore_edit_list, err);
+    return r < 0 ? r : know_streams(ret, OWN, err);
+}
+
+int media_source_open_chunk(struct media_source *ret, const char *path, struct lathe_error *err)
+{
+    int r = open_header(ret, path, true, err);
+    if (r >= 0)
+        ret->video_stream = pick_video(ret);
+    return r;
 }
 
 void media_source_close(struct media_source *source)

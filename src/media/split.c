@@ -202,7 +202,7 @@ static int make_plan(const struct lathe_order *order, const struct media_source 
     const struct lathe_job *job = order->job;
     struct split_peek p = {0};
     plan_settings(plan, job, source, scan);
-    int r = split_peek(order, scan, plan, &p, err);
+    int r = split_peek(source, scan, plan, &p, err);
     if (r < 0)
         return r;
     if (identify(source, plan->source_identity, sizeof(plan->source_identity)) < 0 ||
@@ -272,7 +272,7 @@ static int plan_with_sound_apart(const struct lathe_order *order, const struct m
         return r;
     r = media_scan(&sound_source, order->job->conceal_damage, progress, opaque, &sound, err);
     if (r >= 0 && sound.n_audio)
-        r = media_scan_first_sounds(order->audio_path, &sound, err);
+        r = media_scan_first_sounds(&sound_source, &sound, err);
     if (r >= 0)
         r = make_plan(order, source, scan, &sound_source, &sound, plan, err);
     media_scan_finish(&sound);
@@ -293,7 +293,7 @@ int lathe_media_split(const struct lathe_order *order, lathe_media_progress prog
         return r;
     r = media_scan(&source, order->job->conceal_damage, progress, opaque, &scan, err);
     if (r >= 0 && !order->audio_path && scan.n_audio)
-        r = media_scan_first_sounds(order->source_path, &scan, err);
+        r = media_scan_first_sounds(&source, &scan, err);
     if (r >= 0 && !order->audio_path)
         r = make_plan(order, &source, &scan, &source, &scan, &plan, err);
     else if (r >= 0)

@@ -25,7 +25,7 @@ struct split_peek {
     char mastering_display[160], content_light[32];
 };
 
-int split_peek(const struct lathe_order *order, const struct media_scan *scan,
+int split_peek(const struct media_source *source, const struct media_scan *scan,
                struct lathe_plan *plan, struct split_peek *ret, struct lathe_error *err);
 
 /* Sizes, formats, colours, fields. 0 or -ENOMEM. */

@@ -56,14 +56,15 @@ static void read_picture(const AVFrame *frame, struct split_peek *p)
     read_hdr(frame, p);
 }
 
-int split_peek(const struct lathe_order *order, const struct media_scan *scan,
+int split_peek(const struct media_source *source, const struct media_scan *scan,
                struct lathe_plan *plan, struct split_peek *ret, struct lathe_error *err)
 {
     struct media_decoder decoder;
     _cleanup_frame_ AVFrame *frame = av_frame_alloc();
     if (!frame)
         return lathe_error_nomem(err);
-    const struct media_decoder_input input = {.path = order->source_path};
+    const struct media_decoder_input input = {.path = source->path,
+                                              .parameters = media_source_video(source)->codecpar};
     int r =
         media_decoder_open(&decoder, &input, plan, &scan->index, INT64_MIN, INT64_MAX, NULL, err);
     if (r < 0)
@@ -89,7 +90,7 @@ int split_peek(const struct lathe_order *order, const struct media_scan *scan,
         return r;
     if (!n) {
         lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT, "%s: no picture could be decoded",
-                        order->source_path);
+                        source->path);
         lathe_error_hint(err, "the file is damaged, or not what its header says");
         return -ENODATA;
     }

@@ -71,7 +71,7 @@ static int collect_chunk(struct media_stamps *s, uint64_t *capacity, uint32_t nu
     if (strcmp(sha256, input->sha256) != 0)
         return wrong(input, err, "does not have the hash that was recorded");
     struct media_source source;
-    r = media_source_open_own(&source, input->path, true, err);
+    r = media_source_open_chunk(&source, input->path, err);
     if (r < 0)
         return r;
     _cleanup_packet_ AVPacket *packet = av_packet_alloc();
