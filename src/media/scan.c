@@ -319,6 +319,21 @@ static int prepare(struct scanner *s, struct lathe_error *err)
     return 0;
 }
 
+static int check_length(const struct media_source *source, const struct media_scan *scan,
+                        struct lathe_error *err)
+{
+    const int64_t start_us = source->format->start_time,
+                  limit_us = MEDIA_MAX_SECONDS * INT64_C(1000000);
+    if (scan->end_us == INT64_MIN || start_us == AV_NOPTS_VALUE ||
+        scan->end_us - limit_us <= start_us)
+        return 0;
+    lathe_error_set(err, -E2BIG, LATHE_FAULT_INPUT, "%s lasts %.0f hours; the limit is %d",
+                    source->path, ((double)scan->end_us - (double)start_us) / 3.6e9,
+                    MEDIA_MAX_SECONDS / 3600);
+    lathe_error_hint(err, "if it is shorter, its clock is damaged: mux it again, with new times");
+    return -E2BIG;
+}
+
 static int find_damage(const struct media_source *source, const struct media_scan *scan,
                        struct lathe_error *err)
 {
@@ -365,6 +380,8 @@ int media_scan(struct media_source *source, bool conceal, lathe_media_progress p
         r = lathe_error_set(err, -ENODATA, LATHE_FAULT_INPUT, "%s holds no pictures", source->path);
         lathe_error_hint(err, "the file is damaged or was not written completely");
     }
+    if (r >= 0)
+        r = check_length(source, ret, err);
     if (r >= 0 && !ret->damage[0])
         r = judge(find_damage(source, ret, &found), conceal, ret, &found, err);
     if (r >= 0 && separate_times(ret) < 0)

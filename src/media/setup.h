@@ -13,9 +13,11 @@
 #include "lathe/error.h"
 #include "lathe/media.h"
 
-/* Refused before anything is decoded: 8192 × 8192, and the count of streams of a file. */
+/* Refused before anything is decoded: more than 8192 × 8192, than so many streams in a file, than a
+ * week. Where a longer one comes, its clock is broken, and the gap would become silence. */
 #define MEDIA_MAX_PIXELS 67108864
 #define MEDIA_MAX_STREAMS 128
+#define MEDIA_MAX_SECONDS (7 * 24 * 3600)
 
 /* Like lathe_error_set, with libav's words for `averror` and its last log line at the end. */
 int media_error(struct lathe_error *err, int averror, enum lathe_fault fault, const char *format,

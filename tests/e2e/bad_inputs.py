@@ -126,6 +126,15 @@ def bomb(context, box):
     assert "16000" in run.err or "pixels" in run.err, f"the line does not name the size: {run.err!r}"
 
 
+def far_apart(context, box):
+    """Half of its pictures are shown months after the others: silence for months is no result."""
+    run = refuse(context, box, context.source(
+        "far.mkv", f"$GEN video --frames 50 | {FF} -f rawvideo -pix_fmt yuv444p -s 320x180 -r 25 -i -"
+        f" -pix_fmt yuv420p -c:v libx264 -bf 0 -g 25 -f mp4 $TMP/near.mp4\n{FF} -i $TMP/near.mp4"
+        " -c copy -bsf:v 'setts=ts=TS+if(gte(N\\,25)\\,800000/TB\\,0)' $OUT\n"))
+    assert "hours" in run.err, f"the line does not say how long: {run.err!r}"
+
+
 def audio_only(context, box):
     refuse(context, box, context.source(
         "sound.mp4", f"$GEN audio --seconds 3 > $TMP/a.wav\n{FF} -i $TMP/a.wav -c:a aac $OUT\n"))
@@ -250,6 +259,7 @@ def run(context):
     context.test("truncated ts, concealed", truncated_concealed, "ts", "")
     for name, function in (("flipped bits", flipped_bits), ("empty file", empty), ("text", text),
                            ("noise", noise), ("bomb of 16000x16000", bomb),
+                           ("pictures months apart", far_apart),
                            ("audio only", audio_only), ("cover only", cover_only),
                            ("absent file", absent), ("folder as input", folder),
                            ("fifo as input", fifo), ("unreadable file", unreadable),
