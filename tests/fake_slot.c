@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <openssl/sha.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -22,26 +21,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "fake_slot.h"
 #include "lathe/base.h"
-#include "lathe/hw.h"
-#include "lathe/slot.h"
 
-#define CHUNK_FRAMES 25
-
-extern char **environ;
-
-/* In hexadecimal; a static buffer. */
-static const char *sha256_of(const char *text, size_t size)
-{
-    static char hex[65];
-    unsigned char digest[32];
-    SHA256((const unsigned char *)text, size, digest);
-    for (int i = 0; i < 32; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    return hex;
-}
-
-static void must(bool ok)
+void fake_must(bool ok)
 {
     if (!ok) {
         fprintf(stderr, "fake slot: something that cannot fail has failed: %s\n", strerror(errno));
@@ -49,15 +32,15 @@ static void must(bool ok)
     }
 }
 
-static void sleep_ms(int ms)
+void fake_sleep_ms(int ms)
 {
     struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
     nanosleep(&t, NULL);
 }
 
-static void send_json(json_t *json)
+void fake_send_json(json_t *json)
 {
-    must(json != NULL);
+    fake_must(json != NULL);
     if (lathe_wire_write(LATHE_SLOT_FD, json) < 0)
         _exit(0); /* the parent is gone */
     json_decref(json);
@@ -65,35 +48,35 @@ static void send_json(json_t *json)
 
 static void send_raw(const void *data, size_t size)
 {
-    must(write(LATHE_SLOT_FD, data, size) == (ssize_t)size);
+    fake_must(write(LATHE_SLOT_FD, data, size) == (ssize_t)size);
 }
 
 static void send_progress(uint64_t frames)
 {
     const struct lathe_progress progress = {.frames = frames, .bytes = frames * 100};
     json_t *json = NULL;
-    must(lathe_progress_to_json(&progress, &json) == 0);
-    send_json(json);
+    fake_must(lathe_progress_to_json(&progress, &json) == 0);
+    fake_send_json(json);
 }
 
 static void send_body(json_t *body)
 {
-    must(body != NULL);
+    fake_must(body != NULL);
     struct lathe_report report = {.ok = true, .body = body};
     json_t *json = NULL;
-    must(lathe_report_to_json(&report, &json) == 0);
-    send_json(json);
+    fake_must(lathe_report_to_json(&report, &json) == 0);
+    fake_send_json(json);
     lathe_report_finish(&report);
 }
 
-static void send_failure(enum lathe_fault fault, enum lathe_hw_verdict verdict, const char *what)
+void fake_send_failure(enum lathe_fault fault, enum lathe_hw_verdict verdict, const char *what)
 {
     struct lathe_report report = {.ok = false};
     lathe_error_set(&report.err, -EBADMSG, fault, "%s", what);
     report.err.gpu_verdict = (int)verdict;
     json_t *json = NULL;
-    must(lathe_report_to_json(&report, &json) == 0);
-    send_json(json);
+    fake_must(lathe_report_to_json(&report, &json) == 0);
+    fake_send_json(json);
 }
 
 /* --- faults --- */
@@ -106,10 +89,10 @@ static void log_order(const struct lathe_order *order)
     char path[4096], line[64];
     snprintf(path, sizeof path, "%s/log", dir);
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    must(fd >= 0);
+    fake_must(fd >= 0);
     int n = snprintf(line, sizeof line, "%s %u%s\n", lathe_verb_name(order->verb), order->index,
                      order->packets_path ? " from packets" : "");
-    must(write(fd, line, (size_t)n) == n);
+    fake_must(write(fd, line, (size_t)n) == n);
     close(fd);
 }
 
@@ -122,7 +105,7 @@ static void note_chunk(const struct lathe_order *order, char sign)
     char path[4096];
     snprintf(path, sizeof path, "%s/timeline", dir);
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    must(fd >= 0 && write(fd, &sign, 1) == 1);
+    fake_must(fd >= 0 && write(fd, &sign, 1) == 1);
     close(fd);
 }
 
@@ -130,7 +113,7 @@ static void note_chunk(const struct lathe_order *order, char sign)
 static bool take_turn(const struct lathe_order *order, const char *fault, int times)
 {
     const char *dir = getenv("LATHE_SLOT_FAKE_DIR");
-    must(dir != NULL);
+    fake_must(dir != NULL);
     for (int i = 0; i < times; i++) {
         char path[4096];
         snprintf(path, sizeof path, "%s/%s.%u.%s.%d", dir, lathe_verb_name(order->verb),
@@ -155,7 +138,7 @@ static const char *fault_for(const struct lathe_order *order)
         char verb[16], index[16], number[16];
         int times = 0;
         int n = sscanf(one, "%15[^:]:%15[^:]:%31[^:]:%d", verb, index, found, &times);
-        must(n >= 3);
+        fake_must(n >= 3);
         snprintf(number, sizeof number, "%u", order->index);
         if (strcmp(verb, lathe_verb_name(order->verb)) != 0 ||
             (strcmp(index, "*") != 0 && strcmp(index, number) != 0))
@@ -176,7 +159,7 @@ static void be_slow(const char *fault)
         return;
     for (uint64_t frames = 1; ms > 0; ms -= 50) {
         send_progress(frames++);
-        sleep_ms(50);
+        fake_sleep_ms(50);
     }
 }
 
@@ -187,27 +170,27 @@ static void get_stuck(void)
 {
     char path[4096];
     int ready[2];
-    must(getenv("LATHE_SLOT_FAKE_DIR") && pipe(ready) == 0);
+    fake_must(getenv("LATHE_SLOT_FAKE_DIR") && pipe(ready) == 0);
     snprintf(path, sizeof path, "%s/unstick", getenv("LATHE_SLOT_FAKE_DIR"));
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); /* where only parents may trace */
     const pid_t slot = getpid();
     if (fork() == 0) {
-        must(setpgid(0, 0) == 0 && ptrace(PTRACE_SEIZE, slot, NULL, NULL) == 0);
-        must(write(ready[1], "", 1) == 1);
+        fake_must(setpgid(0, 0) == 0 && ptrace(PTRACE_SEIZE, slot, NULL, NULL) == 0);
+        fake_must(write(ready[1], "", 1) == 1);
         for (int fd = 0; fd < 64; fd++)
             close(fd);
         for (int i = 0; i < 6000 && access(path, F_OK) != 0; i++)
-            sleep_ms(10);
+            fake_sleep_ms(10);
         _exit(0);
     }
     char byte;
-    must(read(ready[0], &byte, 1) == 1);
+    fake_must(read(ready[0], &byte, 1) == 1);
     for (;;)
         pause();
 }
 
 /* Faults after which no report follows, or not only one. */
-static void misbehave(const char *fault)
+void fake_misbehave(const char *fault)
 {
     const unsigned char huge[4] = {0xff, 0xff, 0xff, 0xff};
     const unsigned char half[6] = {100, 0, 0, 0, '{', '"'};
@@ -235,7 +218,7 @@ static void misbehave(const char *fault)
     } else if (strcmp(fault, "standing") == 0) {
         for (;;) { /* alive, talkative, and not getting anywhere */
             send_progress(7);
-            sleep_ms(50);
+            fake_sleep_ms(50);
         }
     } else if (strcmp(fault, "close") == 0) {
         close(LATHE_SLOT_FD);
@@ -248,317 +231,6 @@ static void misbehave(const char *fault)
 
 /* --- results --- */
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *f = fopen(path, "w");
-    must(f && fputs(text, f) != EOF && fclose(f) != EOF);
-}
-
-static json_t *rate_sample(void)
-{
-    const struct lathe_rate_sample sample = {.frames = CHUNK_FRAMES,
-                                             .key_frames = 1,
-                                             .key_bytes = 5000,
-                                             .other_bytes = 20000,
-                                             .quality = 23};
-    json_t *json = NULL;
-    must(lathe_rate_sample_to_json(&sample, &json) == 0);
-    return json;
-}
-
-static json_t *split(const struct lathe_order *order)
-{
-    struct lathe_plan plan;
-    lathe_plan_init(&plan);
-    snprintf(plan.job_id, sizeof plan.job_id, "%s", order->job->id);
-    strcpy(plan.source_identity, "1-fake");
-    strcpy(plan.container, "fake");
-    strcpy(plan.video_codec, "fake");
-    strcpy(plan.source_pix_fmt, "yuv420p");
-    strcpy(plan.packets_container, "ts");
-    strcpy(plan.sound_container, "mka");
-    plan.source_width = 320;
-    plan.source_height = 240;
-    plan.time_base = (struct lathe_rational){1, 25};
-    plan.frame_rate = (struct lathe_rational){25, 1};
-    const char *wish = getenv("LATHE_SLOT_FAKE_CHUNKS");
-    const uint32_t n_chunks = wish ? (uint32_t)atoi(wish) : 4;
-    plan.duration = n_chunks * CHUNK_FRAMES;
-    plan.frames = n_chunks * CHUNK_FRAMES;
-    plan.codec = order->job->codec;
-    plan.preset = order->job->preset;
-    plan.encoder_threads = 1;
-    plan.passes = 1;
-    plan.gop_seconds = 1;
-    const char *lag = getenv("LATHE_SLOT_FAKE_LAG");
-    plan.rate_lag = lag ? (uint32_t)atoi(lag) : 3;
-    plan.n_renditions = order->job->n_renditions;
-    for (int i = 0; i < plan.n_renditions; i++) {
-        struct lathe_plan_rendition *r = &plan.renditions[i];
-        snprintf(r->name, sizeof r->name, "%s", order->job->renditions[i].name);
-        r->width = 320;
-        r->height = 240;
-        r->sar = (struct lathe_rational){1, 1};
-        r->bitrate_kbps = order->job->renditions[i].bitrate_kbps;
-        r->maxrate_kbps = order->job->renditions[i].maxrate_kbps;
-        r->bufsize_kbit = order->job->renditions[i].bufsize_kbit;
-        r->quality = -1;
-        r->pilot_quality = 23;
-        strcpy(r->pix_fmt, "yuv420p");
-    }
-    plan.n_audio = 1;
-    plan.audio[0] = (struct lathe_plan_audio){
-        .stream = 1, .language = "und", .sample_rate = 48000, .channels = 2, .bitrate_kbps = 128};
-    plan.n_pilots = 2;
-    plan.pilots = calloc(plan.n_pilots, sizeof *plan.pilots);
-    plan.n_chunks = n_chunks;
-    plan.chunks = calloc(plan.n_chunks, sizeof *plan.chunks);
-    must(plan.pilots && plan.chunks);
-    for (uint32_t i = 0; i < plan.n_pilots; i++)
-        plan.pilots[i] = (struct lathe_plan_pilot){i * 50, i * 50, 12, 1200};
-    for (uint32_t i = 0; i < n_chunks; i++)
-        plan.chunks[i] = (struct lathe_plan_chunk){
-            i * CHUNK_FRAMES, i + 1 < n_chunks ? (i + 1) * CHUNK_FRAMES : INT64_MAX,
-            i * CHUNK_FRAMES, CHUNK_FRAMES, 2500};
-    json_t *json = NULL;
-    must(lathe_plan_to_json(&plan, &json) == 0);
-    must(json_dump_file(json, order->plan_path, JSON_COMPACT) == 0);
-    write_file(order->index_path, "a fake index");
-    lathe_plan_finish(&plan);
-    return json_pack("{s:o}", "plan", json);
-}
-
-/* Reports a file, and writes it unless `is_cut` is false. */
-static void cut_file(const struct lathe_order *order, const struct lathe_plan *plan,
-                     enum lathe_unit_kind kind, uint32_t index, bool is_cut)
-{
-    char text[64];
-    char *path = lathe_cut_path(order->out_paths[0], kind, index, plan);
-    char *table = lathe_cut_table_path(order->out_paths[0]);
-    must(path && table);
-    snprintf(text, sizeof text, "[packets of %s %u]", lathe_unit_kind_name(kind), index);
-    if (is_cut)
-        write_file(path, text);
-    if (is_cut && kind == LATHE_UNIT_AUDIO)
-        write_file(table, "a table");
-    struct lathe_progress progress = {
-        .has_file = true,
-        .file = {.kind = kind, .index = index, .is_cut = is_cut, .bytes = strlen(text)}};
-    strcpy(progress.file.sha256, sha256_of(text, strlen(text)));
-    json_t *json = NULL;
-    must(lathe_progress_to_json(&progress, &json) == 0);
-    send_json(json);
-    while (is_cut && access(path, F_OK) == 0) /* until it is taken away */
-        sleep_ms(5);
-    free(path);
-    free(table);
-}
-
-/* Faults: "midway" dies after three files, "leave" leaves chunk 1 out, "disorder" begins with the
- * second file, "few" ends after three. */
-static json_t *cut(const struct lathe_order *order, const char *fault)
-{
-    struct lathe_plan plan;
-    lathe_plan_init(&plan);
-    json_t *json = json_load_file(order->plan_path, 0, NULL);
-    must(json && lathe_plan_from_json(json, &plan, NULL) == 0);
-    json_decref(json);
-    const uint32_t pilots = lathe_plan_shares_packets(&plan) ? 0 : plan.n_pilots;
-    const bool stops = strcmp(fault, "midway") == 0 || strcmp(fault, "few") == 0;
-    uint32_t made = 0;
-    for (uint32_t i = order->index + (strcmp(fault, "disorder") == 0); i < pilots + plan.n_chunks;
-         i++, made++) {
-        if (stops && made == 3)
-            break;
-        if (i < pilots)
-            cut_file(order, &plan, LATHE_UNIT_PILOT, i, true);
-        else
-            cut_file(order, &plan, LATHE_UNIT_CHUNK, i - pilots,
-                     strcmp(fault, "leave") != 0 || i - pilots != 1);
-    }
-    if (strcmp(fault, "midway") == 0)
-        misbehave("crash");
-    if (!stops && plan.n_audio)
-        cut_file(order, &plan, LATHE_UNIT_AUDIO, 0, true);
-    lathe_plan_finish(&plan);
-    return json_pack("{s:i}", "cpu_us", 0);
-}
-
-/* Whether the order brings the packets that were cut for it, which must be the right ones. */
-static void check_packets(const struct lathe_order *order, const char *expected)
-{
-    char *text = NULL;
-    size_t size = 0;
-    if (!order->packets_path)
-        return;
-    must(lathe_read_file(order->packets_path, 1000, &text, &size, NULL) == 0);
-    must(strcmp(text, expected) == 0);
-    free(text);
-}
-
-static json_t *pilot(const struct lathe_order *order)
-{
-    char packets[64];
-    snprintf(packets, sizeof packets, "[packets of pilot %u]", order->index);
-    check_packets(order, packets);
-    json_t *list = json_array();
-    for (int i = 0; i < LATHE_RENDITIONS_MAX && order->rates[i].quality > 0; i++)
-        json_array_append_new(list, rate_sample());
-    return json_pack("{s:o}", "renditions", list);
-}
-
-static struct lathe_plan_chunk planned_chunk(const struct lathe_order *order, bool *ret_is_last)
-{
-    struct lathe_plan plan;
-    lathe_plan_init(&plan);
-    json_t *json = json_load_file(order->plan_path, 0, NULL);
-    must(json && lathe_plan_from_json(json, &plan, NULL) == 0 && order->index < plan.n_chunks);
-    json_decref(json);
-    struct lathe_plan_chunk ret = plan.chunks[order->index];
-    *ret_is_last = order->index + 1 == plan.n_chunks;
-    lathe_plan_finish(&plan);
-    return ret;
-}
-
-static json_t *chunk(const struct lathe_order *order, const char *fault)
-{
-    char text[64], head[32], tail[32];
-    bool is_last;
-    const struct lathe_plan_chunk planned = planned_chunk(order, &is_last);
-    snprintf(text, sizeof text, "[packets of chunk %u]", order->index);
-    check_packets(order, text);
-    json_t *list = json_array();
-    for (int i = 0; i < LATHE_RENDITIONS_MAX && order->out_paths[i]; i++) {
-        snprintf(text, sizeof text, "[chunk %u %.3f]", order->index, order->rates[i].quality);
-        if (strcmp(fault, "rot") == 0) /* found out by whoever reads it */
-            text[0] = '!';
-        write_file(order->out_paths[i], text);
-        size_t bytes = strlen(text) + (strcmp(fault, "short") == 0);
-        json_array_append_new(list,
-                              json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)bytes, "sha256",
-                                        sha256_of(text, strlen(text)), "rate", rate_sample()));
-    }
-    snprintf(head, sizeof head, strcmp(fault, "seam") == 0 ? "other %u" : "picture %u",
-             order->index);
-    snprintf(tail, sizeof tail, "picture %u", order->index + 1);
-    enum lathe_ladder_step step = order->gpu_step ? order->gpu_step : LATHE_STEP_ALL_SOFTWARE;
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:o, s:s, s:s, s:s, s:i, s:[], s:o}", "step",
-                     lathe_ladder_step_name(step), "frames", (int)planned.frames, "first_time",
-                     (int)planned.start, "last_time", (int)planned.start + (int)planned.frames - 1,
-                     "last_duration", 1, "head_hash", head, "tail_hash",
-                     is_last ? json_null() : json_string(tail), "decoder", "fake", "scaler", "fake",
-                     "encoder", "fake", "concealed", 0, "warnings", "renditions", list);
-}
-
-static json_t *audio(const struct lathe_order *order)
-{
-    check_packets(order, "[packets of audio 0]");
-    write_file(order->out_paths[0], "[audio]");
-    return json_pack("{s:[], s:i, s:s, s:[]}", "tracks", "bytes", 7, "sha256",
-                     sha256_of("[audio]", 7), "warnings");
-}
-
-/* NULL after a failure was sent. */
-static json_t *merge(const struct lathe_order *order, const char *fault)
-{
-    if (strcmp(fault, "lose") == 0) /* an object that vanishes */
-        must(unlink(order->inputs[2].path) == 0);
-    FILE *out = fopen(order->out_paths[0], "w");
-    must(out != NULL);
-    uint64_t frames = strcmp(fault, "miscount") == 0;
-    json_int_t bytes = 0;
-    for (uint32_t i = 0; i <= order->n_inputs; i++) {
-        const char *path = i < order->n_inputs ? order->inputs[i].path : order->audio_path;
-        char *text = NULL;
-        size_t size = 0;
-        must(path && lathe_read_file(path, 1000, &text, &size, NULL) == 0);
-        if (text[0] != '[') {
-            char what[512];
-            snprintf(what, sizeof what, "the chunk %.400s does not parse", path);
-            send_failure(LATHE_FAULT_INTERNAL, LATHE_HW_UNTRIED, what);
-            free(text);
-            must(fclose(out) != EOF);
-            return NULL;
-        }
-        must(fwrite(text, 1, size, out) == size);
-        free(text);
-        bytes += (json_int_t)size;
-        frames += i < order->n_inputs ? order->inputs[i].frames : 0;
-    }
-    must(fclose(out) != EOF);
-    char *whole = NULL;
-    size_t whole_size = 0;
-    must(lathe_read_file(order->out_paths[0], 1 << 20, &whole, &whole_size, NULL) == 0);
-    const char *sha256 = sha256_of(whole, whole_size);
-    free(whole);
-    return json_pack("{s:I, s:i, s:I, s:s, s:[]}", "frames", (json_int_t)frames, "duration_us",
-                     4000000, "bytes", bytes, "sha256", sha256, "warnings");
-}
-
-/* What the parent let through: names of the environment, number of open descriptors. */
-static json_t *inspect(void)
-{
-    json_t *names = json_array();
-    for (char **e = environ; *e; e++)
-        json_array_append_new(names, json_stringn(*e, strcspn(*e, "=")));
-    int open_fds = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        open_fds += fcntl(fd, F_GETFD) >= 0;
-    return json_pack("{s:{s:i}, s:o, s:i, s:b}", "video", "short_side", 240, "environment", names,
-                     "descriptors", open_fds, "leads_group", getpgrp() == getpid());
-}
-
-/* One made-up GPU, or as many as LATHE_SLOT_FAKE_DEVICES says, "driver 1" unless
- * LATHE_SLOT_FAKE_DRIVER says otherwise, that do everything but what LATHE_SLOT_FAKE_TRIAL says:
- * "NUMBER:WORD", a fault or a verdict. */
-static json_t *probe(const struct lathe_order *order)
-{
-    if (!order->gpu_path) {
-        struct lathe_hw_device device = {.family = order->gpu_family, .id = "fake"};
-        const char *driver = getenv("LATHE_SLOT_FAKE_DRIVER");
-        const char *count = getenv("LATHE_SLOT_FAKE_DEVICES");
-        snprintf(device.driver, sizeof device.driver, "%.100s", driver ? driver : "driver 1");
-        json_t *json = NULL, *list = json_array();
-        for (int i = 0; i < (count ? atoi(count) : 1) && order->gpu_family == LATHE_ENCODER_NVENC;
-             i++) {
-            snprintf(device.path, sizeof device.path, "%d", i);
-            must(lathe_hw_device_to_json(&device, &json) == 0);
-            must(json_array_append_new(list, json) == 0);
-        }
-        return json_pack("{s:s, s:o, s:s}", "ffmpeg", "fake", "devices", list, "note",
-                         order->gpu_family == LATHE_ENCODER_NVENC ? "" : "none of these");
-    }
-    unsigned number = UINT_MAX;
-    char word[32] = "";
-    const char *asked = getenv("LATHE_SLOT_FAKE_TRIAL");
-    must(!asked || sscanf(asked, "%u:%31s", &number, word) == 2);
-    json_t *list = json_array();
-    for (uint32_t i = order->index; i < order->index + order->probe_trials; i++) {
-        struct lathe_hw_trial trial = lathe_hw_trials[i];
-        trial.verdict = LATHE_HW_WORKS;
-        trial.features = trial.kind == LATHE_HW_ENCODE ? LATHE_HW_RC_VBR : 0;
-        if (i == number)
-            misbehave(word);
-        if (i == number && lathe_hw_verdict_from_name(word, &trial.verdict) == 0)
-            snprintf(trial.reason, sizeof trial.reason, "the fake says so");
-        if (i == number && strcmp(word, "other") == 0)
-            trial.bits = 16;
-        json_t *json = NULL;
-        must(lathe_hw_trial_to_json(&trial, &json) == 0);
-        must(json_array_append_new(list, json) == 0);
-        if (trial.verdict == LATHE_HW_LOST)
-            break;
-    }
-    return json_pack("{s:s, s:o}", "driver", "", "trials", list);
-}
-
-static json_t *encoders(bool works)
-{
-    return json_pack("{s:s, s:[{s:s, s:s, s:i, s:s, s:b, s:s}]}", "ffmpeg", "fake", "encoders",
-                     "family", "software", "codec", "h264", "bits", 8, "encoder", "libx264",
-                     "works", (int)works, "reason", works ? "" : "this FFmpeg has no libx264");
-}
-
 static void serve(const struct lathe_order *order)
 {
     const char *fault = fault_for(order);
@@ -567,71 +239,72 @@ static void serve(const struct lathe_order *order)
     note_chunk(order, '+');
     fault += strncmp(fault, "gpu-", 4) == 0 ? 4 : 0;
     if (order->verb == LATHE_VERB_CHUNK && lathe_hw_verdict_from_name(fault, &verdict) == 0) {
-        send_failure(LATHE_FAULT_INTERNAL, verdict, "the fake GPU was told to fail");
+        fake_send_failure(LATHE_FAULT_INTERNAL, verdict, "the fake GPU was told to fail");
         return;
     }
     if (strcmp(fault, "silent") == 0)
         for (;;)
             pause();
     send_progress(1);
-    misbehave(fault);
+    fake_misbehave(fault);
     be_slow(fault);
     if (strcmp(fault, "slow") == 0)
         for (uint64_t i = 2; i < 8; i++) {
-            sleep_ms(200);
+            fake_sleep_ms(200);
             send_progress(i);
         }
     if (strcmp(fault, "long") == 0)
         for (uint64_t i = 2; i < 200; i++) {
-            sleep_ms(50);
+            fake_sleep_ms(50);
             send_progress(i);
         }
     if (strcmp(fault, "endless") == 0) /* never stalls, and never ends by itself */
         for (uint64_t i = 2;; i++) {
-            sleep_ms(20);
+            fake_sleep_ms(20);
             send_progress(i);
         }
     if (strcmp(fault, "input") == 0 || strcmp(fault, "internal") == 0) {
-        send_failure(lathe_fault_from_name(fault), LATHE_HW_UNTRIED, "the fake was told to fail");
+        fake_send_failure(lathe_fault_from_name(fault), LATHE_HW_UNTRIED,
+                          "the fake was told to fail");
         return;
     }
     switch (order->verb) {
     case LATHE_VERB_SPLIT:
-        send_body(split(order));
+        send_body(fake_split(order));
         break;
     case LATHE_VERB_PILOT:
-        send_body(pilot(order));
+        send_body(fake_pilot(order));
         break;
     case LATHE_VERB_CHUNK: {
-        json_t *body = chunk(order, fault);
+        json_t *body = fake_chunk(order, fault);
         note_chunk(order, '-');
         send_body(body);
         break;
     }
     case LATHE_VERB_AUDIO:
-        send_body(audio(order));
+        send_body(fake_audio(order));
         break;
     case LATHE_VERB_MERGE: {
-        json_t *body = merge(order, fault);
+        json_t *body = fake_merge(order, fault);
         if (body)
             send_body(body);
         break;
     }
     case LATHE_VERB_CUT:
-        send_body(cut(order, fault));
+        send_body(fake_cut(order, fault));
         break;
     case LATHE_VERB_PROBE:
-        send_body(probe(order));
+        send_body(fake_probe(order));
         break;
     case LATHE_VERB_ENCODERS:
-        send_body(encoders(strcmp(fault, "absent") != 0));
+        send_body(fake_encoders(strcmp(fault, "absent") != 0));
         break;
     default:
-        send_body(inspect());
+        send_body(fake_inspect());
         break;
     }
     if (strcmp(fault, "twice") == 0)
-        send_body(inspect());
+        send_body(fake_inspect());
     if (strcmp(fault, "linger") == 0) /* does not end when it should */
         for (;;)
             pause();
@@ -652,9 +325,9 @@ int main(int argc, char **argv)
         int r = lathe_wire_read(LATHE_SLOT_FD, &json, NULL);
         if (r == 0)
             return 0;
-        must(r == 1);
+        fake_must(r == 1);
         struct lathe_order order;
-        must(lathe_order_from_json(json, &order, NULL) == 0);
+        fake_must(lathe_order_from_json(json, &order, NULL) == 0);
         json_decref(json);
         serve(&order);
         lathe_order_finish(&order);
