@@ -24,6 +24,9 @@ ROWS = [
         ("Oldest job that waits", "s", [("max(lathe_queue_oldest_job_age_seconds)", "age")]),
         ("Wait before the first work", "s", [
             ("histogram_quantile(0.95, sum by (le) (rate(lathe_job_queue_wait_seconds_bucket[1h])))", "95 %")]),
+        ("Kafka: records not done, and rebalances an hour", "short", [
+            ("sum by (topic) (lathe_kafka_consumer_lag)", "{{topic}}"),
+            (f"sum by (topic) (increase(lathe_kafka_rebalances_total{{{SELECT}}}[1h]))", "{{topic}}: rebalances")]),
         ("Tasks being worked on", "short", [
             (f"sum by (task) (lathe_tasks_running{{{SELECT}}})", "{{task}}"),
             (f"sum(lathe_worker_slots{{{SELECT}}})", "software slots")]),

@@ -286,6 +286,7 @@ int main(int argc, char **argv)
         TEST(test_kafka_foreign_records),
         TEST(test_kafka_long_work),
         TEST(test_kafka_regained_partitions_flow),
+        TEST(test_kafka_lag),
         TEST(test_kafka_broker_killed),
     };
     return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

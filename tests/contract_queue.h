@@ -28,6 +28,7 @@ void test_kafka_settings(void **state);
 void test_kafka_foreign_records(void **state);
 void test_kafka_long_work(void **state);
 void test_kafka_regained_partitions_flow(void **state);
+void test_kafka_lag(void **state);
 void test_kafka_broker_killed(void **state);
 
 #endif

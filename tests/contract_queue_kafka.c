@@ -12,6 +12,7 @@
 
 #include "contract_queue.h"
 #include "lathe/base.h"
+#include "lathe/metrics.h"
 
 static void check_refused(const char *location, int code, const char *what)
 {
@@ -211,6 +212,48 @@ void test_kafka_regained_partitions_flow(void **state)
     one = open_queue();
     assert_int_equal(take_none(one, LATHE_TOPIC_CHUNKS, &message), 0);
     lathe_queue_close(one);
+}
+
+static void await_lag(double lag)
+{
+    int64_t give_up_us = lathe_clock_monotonic_us() + 60 * 1000000LL;
+    while (lathe_metrics_sum(LATHE_METRIC_KAFKA_LAG) != lag &&
+           lathe_clock_monotonic_us() < give_up_us)
+        contract_sleep_ms(50);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_KAFKA_LAG) == lag);
+}
+
+/* The figure goes on while partitions pause, whose end no fetch says any more. */
+void test_kafka_lag(void **state)
+{
+    (void)state;
+    if (!is_kafka())
+        skip();
+    static struct lathe_message held[MANY];
+    static int seen[MANY];
+    lathe_metrics_reset();
+    struct lathe_queue *queue = open_queue();
+    for (int i = 0; i < MANY; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "%d", i);
+        publish(queue, LATHE_TOPIC_CHUNKS, key, "{}");
+        if (i == MANY - 100) { /* full, and the rest comes while it pauses */
+            assert_int_equal(take_one(queue, LATHE_TOPIC_CHUNKS, &held[0]), 1);
+            await_lag(i + 1);
+        }
+    }
+    await_lag(MANY);
+    assert_true(lathe_metrics_sum(LATHE_METRIC_KAFKA_REBALANCES) >= 1);
+    finish_many(queue, held, 1);
+    await_lag(MANY - 1);
+    for (int left = MANY - 1; left > 0;) {
+        int n = take_many(queue, held, seen, lathe_queue_settle_ms(queue));
+        assert_true(n > 0);
+        finish_many(queue, held, n);
+        left -= n;
+    }
+    await_lag(0);
+    lathe_queue_close(queue);
 }
 
 #define DURING_DEATH 400

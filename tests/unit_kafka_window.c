@@ -40,6 +40,7 @@ static void test_the_lowest_unfinished_counts(void **state)
     struct kafka_window w = {0};
     int64_t next = -1, receipts[3];
     own(&w, 0);
+    assert_int_equal(kafka_partition_next(kafka_window_partition(&w, 0)), -1);
     for (int i = 0; i < 3; i++) {
         read_record(&w, 10 + i);
         receipts[i] = take(&w);
@@ -48,9 +49,11 @@ static void test_the_lowest_unfinished_counts(void **state)
     assert_non_null(kafka_window_done(&w, receipts[2]));
     assert_non_null(kafka_window_done(&w, receipts[1]));
     assert_false(kafka_partition_advance(kafka_window_partition(&w, 0), &next));
+    assert_int_equal(kafka_partition_next(kafka_window_partition(&w, 0)), 10);
     assert_non_null(kafka_window_done(&w, receipts[0]));
     assert_true(kafka_partition_advance(kafka_window_partition(&w, 0), &next));
     assert_int_equal(next, 13);
+    assert_int_equal(kafka_partition_next(kafka_window_partition(&w, 0)), 13);
     assert_int_equal(kafka_window_load(&w).kept, 0);
     assert_null(kafka_window_done(&w, receipts[0])); /* a repeat */
     kafka_window_clear(&w);

@@ -14,8 +14,10 @@
 #include "drivers.h"
 #include "kafka_check.h"
 #include "kafka_client.h"
+#include "kafka_lag.h"
 #include "kafka_window.h"
 #include "lathe/base.h"
+#include "lathe/metrics.h"
 
 #define POLL_MS 100
 #define LOOK_MS 20      /* how soon a waiting take() sees that it was cancelled */
@@ -23,6 +25,7 @@
 #define OPEN_RESUME 512 /* … and goes on */
 #define KEPT_MAX 16384  /* the same with those that are done behind one that is not */
 #define SETTLE_MS 3000
+#define LAG_US 5000000LL /* how often the lag is measured */
 
 /* What a consumer of one topic is made of; the mutex guards window, fault and is_closing. */
 struct reader {
@@ -110,6 +113,7 @@ static void rebalanced(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 {
     struct reader *reader = opaque;
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        lathe_metrics_add(LATHE_METRIC_KAFKA_REBALANCES, LATHE_LABELS(reader->topic), 1);
         rd_kafka_assign(rk, list);
         pthread_mutex_lock(&reader->mutex);
         assigned(reader, list);
@@ -145,6 +149,7 @@ static void handle(struct reader *reader, const rd_kafka_message_t *message)
 static void *poll_records(void *opaque)
 {
     struct reader *reader = opaque;
+    int64_t measured_us = 0;
     for (;;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(reader->rk, POLL_MS);
         pthread_mutex_lock(&reader->mutex);
@@ -157,6 +162,10 @@ static void *poll_records(void *opaque)
             rd_kafka_message_destroy(message);
         if (is_closing)
             return NULL;
+        if (lathe_clock_monotonic_us() - measured_us < LAG_US)
+            continue;
+        measured_us = lathe_clock_monotonic_us();
+        kafka_lag_measure(reader->rk, reader->topic, &reader->window, &reader->mutex);
     }
 }
 

@@ -189,3 +189,13 @@ bool kafka_partition_advance(struct kafka_partition *p, int64_t *ret)
     forget_first(p, n);
     return true;
 }
+
+int64_t kafka_partition_next(const struct kafka_partition *p)
+{
+    if (p->is_fresh)
+        return -1;
+    for (size_t i = 0; i < p->count; i++)
+        if (p->records[i].state != RECORD_DONE)
+            return p->records[i].offset;
+    return p->done_until > p->last_read ? p->done_until : p->last_read + 1;
+}

@@ -65,5 +65,7 @@ struct kafka_partition *kafka_window_done(struct kafka_window *w, int64_t receip
 void kafka_window_release(struct kafka_window *w, int64_t receipt, int64_t due_us);
 /* Forgets what is done without a gap; true with the offset to begin with after a crash. */
 bool kafka_partition_advance(struct kafka_partition *p, int64_t *ret);
+/* The first offset that is not done; -1 while nothing was read since the assignment. */
+int64_t kafka_partition_next(const struct kafka_partition *p);
 
 #endif
