@@ -24,6 +24,9 @@ void lathe_doctor_devices(struct lathe_doctor *doctor, struct lathe_findings *re
 void lathe_doctor_gpus(struct lathe_doctor *doctor, struct lathe_findings *ret);
 void lathe_doctor_scratch(struct lathe_doctor *doctor, struct lathe_findings *ret);
 
+/* --- doctor_service.c --- */
+void lathe_doctor_service(struct lathe_doctor *doctor, struct lathe_findings *ret);
+
 /* --- doctor_fleet.c --- */
 void lathe_doctor_workers(struct lathe_doctor *doctor, struct lathe_findings *ret);
 void lathe_doctor_failed_jobs(struct lathe_doctor *doctor, struct lathe_findings *ret);
@@ -31,6 +34,7 @@ void lathe_doctor_waiting_jobs(struct lathe_doctor *doctor, struct lathe_finding
 
 /* --- doctor_production.c --- */
 void lathe_doctor_hosts(struct lathe_doctor *doctor, struct lathe_findings *ret);
+void lathe_doctor_capacity(struct lathe_doctor *doctor, struct lathe_findings *ret);
 void lathe_doctor_tried(struct lathe_doctor *doctor, struct lathe_findings *ret);
 void lathe_doctor_watched(struct lathe_doctor *doctor, struct lathe_findings *ret);
 void lathe_doctor_advice(struct lathe_doctor *doctor, struct lathe_findings *ret);

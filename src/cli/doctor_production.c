@@ -8,6 +8,7 @@
 #include "lathe/base.h"
 
 #define LOOK_AT 1000u
+#define QUEUED_S (15 * 60) /* without a begin: the fleet is too small */
 
 void lathe_doctor_hosts(struct lathe_doctor *d, struct lathe_findings *ret)
 {
@@ -26,6 +27,40 @@ void lathe_doctor_hosts(struct lathe_doctor *d, struct lathe_findings *ret)
     else
         lathe_findings_add(ret, "production.hosts", LATHE_FINDING_GOOD, NULL,
                            "workers live on %zu hosts", hosts);
+}
+
+static json_int_t count_slots(const struct lathe_doctor *d)
+{
+    json_int_t slots = 0;
+    for (size_t i = 0; i < d->n_workers; i++) {
+        json_t *record = json_loads(d->workers[i].record, 0, NULL);
+        slots += json_integer_value(json_object_get(record, "slots"));
+        json_decref(record);
+    }
+    return slots;
+}
+
+void lathe_doctor_capacity(struct lathe_doctor *d, struct lathe_findings *ret)
+{
+    struct lathe_job_view *jobs = NULL;
+    size_t count = 0, waiting = 0;
+    uint64_t next;
+    if (!d->state ||
+        lathe_state_list(d->state, LATHE_JOBS_OPEN, 0, LOOK_AT, &jobs, &count, &next, NULL) < 0)
+        return;
+    int64_t since_us = lathe_clock_wall_us() - QUEUED_S * 1000000LL;
+    for (size_t i = 0; i < count; i++)
+        waiting += jobs[i].status == LATHE_JOB_QUEUED && jobs[i].created_us < since_us;
+    lathe_job_views_free(jobs, count);
+    if (waiting)
+        lathe_findings_add(ret, "production.capacity", LATHE_FINDING_WARNING,
+                           "systemctl enable --now lathe-worker    (on more hosts)",
+                           "%zu jobs have waited for more than %d minutes for one of %lld slots",
+                           waiting, QUEUED_S / 60, (long long)count_slots(d));
+    else
+        lathe_findings_add(ret, "production.capacity", LATHE_FINDING_GOOD, NULL,
+                           "no job has waited for long for one of %lld slots",
+                           (long long)count_slots(d));
 }
 
 void lathe_doctor_tried(struct lathe_doctor *d, struct lathe_findings *ret)
@@ -73,15 +108,18 @@ void lathe_doctor_watched(struct lathe_doctor *d, struct lathe_findings *ret)
 void lathe_doctor_advice(struct lathe_doctor *d, struct lathe_findings *ret)
 {
     (void)d;
-    lathe_findings_add(
-        ret, "production.alerts", LATHE_FINDING_NOTE,
-        "alert on lathe_queue_oldest_task_age_seconds and lathe_jobs_failed_total    "
-        "(docs/metrics.md)",
-        "whether somebody is told when jobs fail cannot be seen from here");
+    lathe_findings_add(ret, "production.alerts", LATHE_FINDING_NOTE,
+                       "alert on lathe_queue_oldest_job_age_seconds and lathe_jobs_failed_total    "
+                       "(docs/metrics.md)",
+                       "whether somebody is told when jobs fail cannot be seen from here");
     lathe_findings_add(ret, "production.failures", LATHE_FINDING_NOTE,
                        "stop a worker, the broker, Redis and the store for a minute each while a "
                        "job runs; it must complete",
                        "whether the fleet outlives its network was not tried by this command");
+    lathe_findings_add(ret, "production.scaling", LATHE_FINDING_NOTE,
+                       "lathe drain HOST while a job runs, then systemctl restart lathe-worker "
+                       "there; it must complete",
+                       "whether hosts can come and go was not tried by this command");
     lathe_findings_add(ret, "production.recovery", LATHE_FINDING_NOTE,
                        "back the bucket up; all open jobs can be made again from it "
                        "(docs/fleet.md)",

@@ -88,6 +88,11 @@ class Appliance:
              "stream=nb_read_frames", "-of", "csv=p=0", str(path)], text=True)
         assert found.strip().strip(",") == str(frames), f"{path}: {found.strip()} frames, not {frames}"
 
+    def doctor(self):
+        """What the service's user is told about this host: severity and words by id."""
+        said = self.box.run("runuser -u lathe -- lathe doctor --json", check=False).stdout
+        return [(f["id"], f["severity"], f["what"] + " " + f["cure"]) for f in json.loads(said)["findings"]]
+
     # --- cases, in this order ---
     def installs_and_runs(self):
         shutil.copy(self.deb, self.root + "/root/lathe.deb")
@@ -108,6 +113,20 @@ class Appliance:
         assert said.strip() == "", said
         self.box.run(f"systemd-analyze security --no-pager --threshold=20 {UNIT} >/dev/null")
 
+    def doctor_knows_the_service(self):
+        found = self.doctor()
+        told = [(name, severity) for name, severity, _ in found if name in ("host.service", "host.user")]
+        assert told == [("host.service", "good"), ("host.user", "good")], found
+        assert not [one for one in found if one[1] == "fault"], found
+        for begin, end, name, words in (
+                (f"systemctl disable {UNIT}", f"systemctl enable lathe.target {UNIT}", "host.service", "will not when"),
+                (f"systemctl stop {UNIT}", "systemctl enable --now lathe.target lathe-worker", "host.service", "does not run")):
+            self.box.run(begin, timeout=200)
+            found = self.doctor()
+            assert [one for one in found if one[0] == name and words in one[2] and end in one[2]], found
+            self.box.run(end)
+            wait_for("the cure", lambda: ("host.service", "good") in [one[:2] for one in self.doctor()], 60)
+
     def member_of_the_group_gets_a_result(self):
         self.box.run("useradd -m -G lathe alice && useradd -m bob && chmod 700 /home/alice /home/bob")
         for user in ("alice", "bob"):
@@ -122,6 +141,22 @@ class Appliance:
         self.check_video(self.root + "/home/alice/ladder/output_144p.mp4", SECONDS * 25)
         assert self.as_user("alice", "lathe list").stdout.strip() == "no jobs", "jobs stay after their results were taken"
         assert self.box.run("runuser -u alice -- ls /var/lib/lathe", check=False).returncode != 0, "the group sees files"
+
+    def member_of_the_group_rules_jobs(self):
+        job = self.submit()
+        self.work_begins(job)
+        assert job in self.as_user("alice", "lathe list").stdout
+        self.as_user("alice", f"lathe cancel {job}")
+        wait_for("it is cancelled", lambda: self.status(job)["status"] == "cancelled")
+        refused = self.as_user("alice", f"lathe fetch {job} -o none.mp4", check=False)
+        assert refused.returncode == 1 and not self.box.path("/home/alice/none.mp4").exists(), refused
+        self.as_user("alice", f"lathe retry {job}")
+        self.completes(job)
+        self.as_user("alice", f"lathe fetch {job} -o again.mp4 --quiet")
+        self.check_video(self.root + "/home/alice/again.mp4", SECONDS * 25)
+        self.as_user("alice", f"lathe rm {job}")
+        assert job not in self.as_user("alice", "lathe list").stdout
+        assert self.as_user("alice", f"lathe status {job}", check=False).returncode == 1
 
     def others_stay_outside(self):
         refused = self.as_user("bob", "lathe submit clip.mp4 -r 240p --wait -o small.mp4", check=False)
@@ -301,8 +336,8 @@ class Appliance:
         assert "lathe" not in self.box.ask("systemctl list-unit-files --no-legend")
 
 
-CASES = [Appliance.installs_and_runs, Appliance.verify_and_exposure, Appliance.member_of_the_group_gets_a_result,
-         Appliance.others_stay_outside, Appliance.journal_has_fields, Appliance.prometheus_scrapes,
+CASES = [Appliance.installs_and_runs, Appliance.verify_and_exposure, Appliance.doctor_knows_the_service,
+         Appliance.member_of_the_group_gets_a_result, Appliance.member_of_the_group_rules_jobs, Appliance.others_stay_outside, Appliance.journal_has_fields, Appliance.prometheus_scrapes,
          Appliance.killed_and_goes_on, Appliance.watchdog_catches_a_frozen_loop, Appliance.stop_drains,
          Appliance.reload_shortens_the_drain, Appliance.emulated_gpu_works_inside_the_unit, Appliance.wrong_configuration_stops,
          Appliance.upgrade_keeps_configuration_and_jobs, Appliance.remove_and_purge]

@@ -152,7 +152,9 @@ def partitions_for_workers():
         find(findings, "fleet.versions", "warning", "same version")
         find(doctor("--production"), "production.hosts", "warning", "1 host")
         fake_worker(0, host="h2")
-        find(doctor("--production"), "production.hosts", "good", "2 hosts")
+        findings = doctor("--production")
+        find(findings, "production.hosts", "good", "2 hosts")
+        find(findings, "production.capacity", "good", "9 slots")
     finally:
         redis("del", "lathe:workers", *[f"lathe:worker:w{n}" for n in range(9)])
 
@@ -165,6 +167,10 @@ def failed_job():
                          env={**os.environ, "TMPDIR": str(DIR)}, timeout=60)
     assert run.returncode == 0, run.stderr
     job = run.stdout.strip()
+    find(doctor("--production"), "production.capacity", "good")
+    redis("hset", f"job:{job}", "created_us", int((time.time() - 1000) * 1e6))
+    find(doctor("--production"), "production.capacity", "warning", "1 jobs have waited",
+         "enable --now lathe-worker")
     serial = redis("zscore", "lathe:open_by_age", job)
     redis("hset", f"job:{job}", "status", "failed", "error", "chunk 7 failed 3 times")
     redis("zrem", "lathe:open_by_age", job)
@@ -296,7 +302,8 @@ def production():
     find(findings, "production.hosts", "warning", "0 hosts")
     find(findings, "production.tried", "warning", "lathe submit")
     find(findings, "production.metrics", "good")
-    for name in ("alerts", "failures", "recovery"):
+    find(findings, "production.capacity", "good", "0 slots")
+    for name in ("alerts", "failures", "scaling", "recovery"):
         find(findings, f"production.{name}", "note")
     find(doctor("--production", LATHE_METRICS_LISTEN=""), "production.metrics", "warning",
          "metrics.listen")
