@@ -3,6 +3,7 @@
  * `lathe fetch`: the results of a job come to this host, whole or not at all.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,12 +15,17 @@
 #include "lathe/base.h"
 #include "report.h"
 
+/* Results are published right after their job is complete; when that worker dies, by another. */
+#define PUBLISH_US (60 * 1000000LL)
+#define LOOK_MS 200
+
 struct fetch {
     const struct lathe_settings *settings;
     struct lathe_fleet fleet;
     json_t *outputs; /* of the job's result */
     char *to;        /* absolute: a file, or the folder of several */
     bool is_folder;
+    int64_t published_us; /* by then, on the monotonic clock; 0: at once */
     struct lathe_delivery deliveries[LATHE_RENDITIONS_MAX];
     int count;
 };
@@ -56,6 +62,8 @@ static int find_outputs(struct fetch *f, struct lathe_error *err)
                             view.error ? view.error : "");
         lathe_error_hint(&why, "lathe status %s", id);
     } else if (r == 0) {
+        int64_t age_us = lathe_clock_wall_us() - view.finished_us; /* another host's clock */
+        f->published_us = lathe_clock_monotonic_us() + PUBLISH_US - (age_us > 0 ? age_us : 0);
         json_t *result = view.result ? json_loads(view.result, 0, NULL) : NULL;
         f->outputs = json_incref(json_object_get(result, "outputs"));
         json_decref(result);
@@ -82,7 +90,13 @@ static int bring(void *opaque, const char *rendition, const char *part, struct l
 {
     struct fetch *f = opaque;
     struct stat st;
+    struct pollfd interrupted = {.fd = lathe_cancel_fd(lathe_cli_cancel), .events = POLLIN};
     int r = lathe_fleet_fetch(&f->fleet, f->settings->input, rendition, part, err);
+    while (r == -ENOENT && lathe_clock_monotonic_us() < f->published_us &&
+           poll(&interrupted, 1, LOOK_MS) == 0) {
+        *err = (struct lathe_error){0};
+        r = lathe_fleet_fetch(&f->fleet, f->settings->input, rendition, part, err);
+    }
     if (r == -ENOENT)
         lathe_error_hint(err, "it is published right after its job is complete: try again in a "
                               "moment; or it was removed");

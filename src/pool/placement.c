@@ -341,12 +341,12 @@ unsigned lathe_placement_lanes(struct lathe_placement *p)
     return lanes;
 }
 
-static const char *state_of(const struct lathe_placement_use *use)
+enum lathe_device_state lathe_placement_state(const struct lathe_placement_use *use)
 {
-    return use->is_gone             ? "gone"
-           : use->health.until_us   ? "quarantined"
-           : use->health.is_limited ? "busy"
-                                    : "in service";
+    return use->is_gone             ? LATHE_DEVICE_GONE
+           : use->health.until_us   ? LATHE_DEVICE_QUARANTINED
+           : use->health.is_limited ? LATHE_DEVICE_BUSY
+                                    : LATHE_DEVICE_IN_SERVICE;
 }
 
 json_t *lathe_placement_to_json(struct lathe_placement *p)
@@ -357,11 +357,12 @@ json_t *lathe_placement_to_json(struct lathe_placement *p)
         const struct lathe_hw_device *d = &p->devices[i];
         const struct lathe_health *h = &p->use[i].health;
         (void)json_array_append_new(
-            devices,
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "family",
-                      lathe_encoder_name(d->family), "path", d->path, "name", d->name, "driver",
-                      d->driver, "state", state_of(&p->use[i]), "reason", h->reason, "chunks",
-                      (json_int_t)h->chunks, "failures", (json_int_t)h->failures));
+            devices, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "family",
+                               lathe_encoder_name(d->family), "path", d->path, "name", d->name,
+                               "driver", d->driver, "state",
+                               lathe_device_state_name(lathe_placement_state(&p->use[i])), "reason",
+                               h->reason, "chunks", (json_int_t)h->chunks, "failures",
+                               (json_int_t)h->failures));
     }
     json_t *ret = json_pack("{s:s, s:o}", "summary", p->summary, "devices", devices);
     pthread_mutex_unlock(&p->lock);

@@ -21,6 +21,14 @@ struct lathe_placement_use {
     bool is_gone;  /* it was there before */
 };
 
+enum lathe_device_state {
+    LATHE_DEVICE_IN_SERVICE,
+    LATHE_DEVICE_BUSY, /* sessions or memory were used up a moment ago */
+    LATHE_DEVICE_QUARANTINED,
+    LATHE_DEVICE_GONE,
+    LATHE_DEVICE_STATE_COUNT
+};
+
 struct lathe_placement {
     struct lathe_placement_options options;
     struct lathe_pool *pool;
@@ -45,7 +53,13 @@ enum lathe_placement_answer lathe_placement_choose(struct lathe_placement *p,
                                                    const struct lathe_attempts *attempts,
                                                    int64_t now_us, struct lathe_place *ret);
 
+/* With the lock held. */
+enum lathe_device_state lathe_placement_state(const struct lathe_placement_use *use);
+
 /* --- placement_metrics.c --- */
+/* As --json and metrics call it: "in service". */
+const char *lathe_device_state_name(enum lathe_device_state state);
+
 /* "nvenc:0", "vaapi:/dev/dri/renderD128": how metrics call a device. */
 void lathe_placement_device_name(const struct lathe_hw_device *device, char *ret, size_t size);
 

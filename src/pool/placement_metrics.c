@@ -13,25 +13,49 @@ void lathe_placement_device_name(const struct lathe_hw_device *device, char *ret
     snprintf(ret, size, "%s:%s", lathe_encoder_name(device->family), device->path);
 }
 
+const char *lathe_device_state_name(enum lathe_device_state state)
+{
+    static const char *const names[LATHE_DEVICE_STATE_COUNT] = {
+        [LATHE_DEVICE_IN_SERVICE] = "in service",
+        [LATHE_DEVICE_BUSY] = "busy",
+        [LATHE_DEVICE_QUARANTINED] = "quarantined",
+        [LATHE_DEVICE_GONE] = "gone",
+    };
+    return names[state];
+}
+
+static void set_state(const struct lathe_placement_use *use, const char *name)
+{
+    enum lathe_device_state is = lathe_placement_state(use);
+    for (int i = 0; i < LATHE_DEVICE_STATE_COUNT; i++)
+        lathe_metrics_set(LATHE_METRIC_DEVICE_STATE, LATHE_LABELS(name, lathe_device_state_name(i)),
+                          (int)is == i);
+}
+
 static void set_trials(const struct lathe_hw_device *device, const char *name)
 {
+    unsigned found[LATHE_HW_KIND_COUNT][LATHE_HW_VERDICT_COUNT] = {0};
     for (unsigned i = 0; i < device->n_trials; i++) {
         const struct lathe_hw_trial *trial = &device->trials[i];
+        const char *kind = lathe_hw_kind_name(trial->kind);
         char bits[16];
         snprintf(bits, sizeof bits, "%d", trial->bits);
         if (trial->verdict != LATHE_HW_UNTRIED)
-            lathe_metrics_set(
-                LATHE_METRIC_DEVICE_TRIAL,
-                LATHE_LABELS(name, lathe_hw_kind_name(trial->kind), trial->codec, bits),
-                trial->verdict == LATHE_HW_WORKS);
+            lathe_metrics_set(LATHE_METRIC_DEVICE_TRIAL,
+                              LATHE_LABELS(name, kind, trial->codec, bits),
+                              trial->verdict == LATHE_HW_WORKS);
+        lathe_metrics_set(LATHE_METRIC_DEVICE_TRIALS,
+                          LATHE_LABELS(name, kind, lathe_hw_verdict_name(trial->verdict)),
+                          ++found[trial->kind][trial->verdict]);
     }
 }
 
 void lathe_placement_collect(struct lathe_placement *p)
 {
-    static const enum lathe_metric filled[] = {LATHE_METRIC_DEVICE_INFO, LATHE_METRIC_DEVICE_USABLE,
-                                               LATHE_METRIC_DEVICE_TRIAL, LATHE_METRIC_DEVICE_LANES,
-                                               LATHE_METRIC_DEVICE_LANES_BUSY};
+    static const enum lathe_metric filled[] = {
+        LATHE_METRIC_DEVICE_INFO,      LATHE_METRIC_DEVICE_USABLE, LATHE_METRIC_DEVICE_STATE,
+        LATHE_METRIC_DEVICE_TRIAL,     LATHE_METRIC_DEVICE_TRIALS, LATHE_METRIC_DEVICE_LANES,
+        LATHE_METRIC_DEVICE_LANES_BUSY};
     for (size_t i = 0; i < sizeof filled / sizeof filled[0]; i++)
         lathe_metrics_clear(filled[i]);
     pthread_mutex_lock(&p->lock);
@@ -45,6 +69,7 @@ void lathe_placement_collect(struct lathe_placement *p)
         lathe_metrics_set(LATHE_METRIC_DEVICE_INFO, labels, 1);
         lathe_metrics_set(LATHE_METRIC_DEVICE_USABLE, labels,
                           !p->use[i].health.until_us && !p->use[i].is_gone);
+        set_state(&p->use[i], name);
         lathe_metrics_set(LATHE_METRIC_DEVICE_LANES, labels, p->use[i].lanes);
         lathe_metrics_set(LATHE_METRIC_DEVICE_LANES_BUSY, labels, p->use[i].active);
         set_trials(d, name);

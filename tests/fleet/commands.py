@@ -218,6 +218,22 @@ def same_bytes_as_run():
         assert digest(to) == digest(DIR / "run.mp4"), f"{name}: other bytes than lathe run"
 
 
+def result_is_waited_for():
+    """A job is complete a moment before its result has its name."""
+    job = asked("submit", DIR / "clip.mkv", *OPTIONS, "--wait")["job_id"]
+    lathe("fetch", job, "-o", DIR / "published.mp4")
+    here, away = DIR / "state" / "store" / "transcoded" / job / "output_90p.mp4", DIR / "away.mp4"
+    here.rename(away)
+    process = start("fetch", job, "-o", DIR / "late.mp4")
+    try:
+        process.wait(1.5)
+    except subprocess.TimeoutExpired:
+        away.rename(here)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    assert digest(DIR / "late.mp4") == digest(DIR / "published.mp4")
+
+
 def status_tells_of_chunks():
     status = asked("status", jobs["first"])
     chunks = [unit for unit in status["units"] if unit["kind"] == "chunk"]
@@ -321,7 +337,8 @@ WITHOUT_WORKER = (help_fits_a_screen, wrong_use, unknown_jobs, servers_away, sub
                   waiting_is_interrupted, objects_are_used_in_place, top_without_workers)
 WITH_WORKER = (worker_is_seen, same_bytes_as_run, status_tells_of_chunks, wait_and_ladder,
                poison_fails_and_is_retried, cancelled_job_is_retried, cancel_at_work,
-               removed_jobs_are_gone, ended_jobs_leave_no_scratch, drained_host_takes_nothing)
+               removed_jobs_are_gone, ended_jobs_leave_no_scratch,
+               *(() if HAS_SERVERS else (result_is_waited_for,)), drained_host_takes_nothing)
 
 
 def run(cases):
