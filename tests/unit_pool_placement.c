@@ -354,6 +354,12 @@ static void required_gpu(void **state)
     give(p, &attempts, &place, LATHE_HW_LOST);
     assert_int_equal(lathe_placement_take(p, &attempts, NULL, &place, &err), -EIO);
     assert_non_null(strstr(err.what, "for a test"));
+    assert_int_equal(err.fault, LATHE_FAULT_INTERNAL);
+    struct lathe_attempts later = another(); /* which has not failed anywhere */
+    assert_int_equal(lathe_placement_take(p, &later, NULL, &place, &err), -EIO);
+    assert_non_null(strstr(err.what, "for a test"));
+    assert_int_equal(err.fault, LATHE_FAULT_RESOURCE);
+    assert_non_null(strstr(err.hint, "lathe retry"));
     lathe_placement_destroy(p);
 }
 

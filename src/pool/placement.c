@@ -200,6 +200,26 @@ static void book(struct lathe_placement *p, struct lathe_attempts *attempts,
     p->software_active += place->encoder == LATHE_ENCODER_SOFTWARE;
 }
 
+/* With the lock held. A GPU is required and could do it, but failed: with this chunk, or before it.
+ */
+static int tell_why_none(const struct lathe_placement *p, const struct lathe_attempts *attempts,
+                         struct lathe_error *err)
+{
+    if (attempts->reason[0])
+        return lathe_error_set(err, -EIO, LATHE_FAULT_INTERNAL,
+                               "a GPU is required, and all attempts on one failed: %.220s",
+                               attempts->reason);
+    const char *why = "";
+    for (unsigned i = 0; i < p->n_devices && !why[0]; i++)
+        if (p->use[i].health.until_us)
+            why = p->use[i].health.reason;
+    lathe_error_set(err, -EIO, LATHE_FAULT_RESOURCE,
+                    "a GPU is required, and none is in service after failures: %.220s", why);
+    lathe_error_hint(err, "it is tried again by itself; lathe retry once lathe probe shows that "
+                          "it works");
+    return -EIO;
+}
+
 int lathe_placement_take(struct lathe_placement *p, struct lathe_attempts *attempts,
                          struct lathe_cancel *cancel, struct lathe_place *ret,
                          struct lathe_error *err)
@@ -216,10 +236,7 @@ int lathe_placement_take(struct lathe_placement *p, struct lathe_attempts *attem
             struct lathe_ladder_choice choice;
             r = check(p, attempts->request, &choice, NULL, err);
             if (r == 0)
-                r = lathe_error_set(err, -EIO, LATHE_FAULT_INTERNAL,
-                                    "a GPU is required, and all attempts on one failed: %.220s",
-                                    attempts->reason[0] ? attempts->reason
-                                                        : "the devices are left alone for a while");
+                r = tell_why_none(p, attempts, err);
             break;
         }
         if (lathe_cancel_is_triggered(cancel))
