@@ -10,11 +10,6 @@
 
 #include "lathe/base.h"
 
-static void expire(void)
-{
-    contract_sleep_ms(4); /* the leases that the tests let run out have 1 ms */
-}
-
 static void test_names_and_arguments(void **state)
 {
     (void)state;
@@ -30,8 +25,10 @@ static void test_names_and_arguments(void **state)
     struct lathe_claim c;
     assert_int_equal(lathe_state_create(st, "../evil", 0, "{}", NULL), -EINVAL);
     assert_int_equal(lathe_state_create(st, "ok", 0, NULL, NULL), -EINVAL);
-    assert_int_equal(lathe_state_claim_next(st, NULL, "", 1, &verdict, &c, NULL), -EINVAL);
-    assert_int_equal(lathe_state_claim_next(st, NULL, "o", 0, &verdict, &c, NULL), -EINVAL);
+    assert_int_equal(
+        lathe_state_claim_next(st, NULL, LATHE_OLDEST_FIRST, "", 1, &verdict, &c, NULL), -EINVAL);
+    assert_int_equal(
+        lathe_state_claim_next(st, NULL, LATHE_OLDEST_FIRST, "o", 0, &verdict, &c, NULL), -EINVAL);
     assert_int_equal(lathe_state_complete(st, "ok", LATHE_UNIT_MERGE, 1, "{}", &verdict, NULL),
                      -EINVAL);
     assert_int_equal(lathe_state_finish(st, "ok", LATHE_JOB_COMPLETED, "", &verdict, NULL),
@@ -314,49 +311,6 @@ static void test_limits_count_apart(void **state)
     lathe_state_close(st);
 }
 
-static void test_order_of_claims(void **state)
-{
-    (void)state;
-    struct lathe_state *st = open_state();
-    const struct {
-        const char *id;
-        int priority;
-    } jobs[] = {{"zz-old", 0}, {"low", -5}, {"aa-young", 0}, {"high", 7}};
-    for (size_t i = 0; i < LATHE_COUNT(jobs); i++) {
-        create_job(st, jobs[i].id, jobs[i].priority);
-        plan_job(st, jobs[i].id, 0, 0, 2, 0);
-    }
-    const char *const order[] = {"high", "zz-old", "aa-young", "low"};
-    char **ids;
-    size_t count;
-    assert_int_equal(lathe_state_list_open(st, &ids, &count, NULL), 0);
-    assert_int_equal(count, 4);
-    for (size_t i = 0; i < count; i++) {
-        assert_string_equal(ids[i], order[i]);
-        free(ids[i]);
-    }
-    free(ids);
-
-    struct lathe_claim c;
-    assert_int_equal(claim_next(st, "low", 1, &c), LATHE_GRANTED); /* one job only */
-    assert_string_equal(c.job_id, "low");
-    assert_int_equal(claim_next(st, "unknown", 1, &c), LATHE_WAIT);
-    expire();
-    for (size_t i = 0; i < 2 * LATHE_COUNT(order); i++) {
-        assert_int_equal(claim_next(st, NULL, LIVE_MS, &c), LATHE_GRANTED);
-        assert_string_equal(c.job_id, order[i / 2]);
-        assert_int_equal(c.unit, i % 2); /* the expired unit 0 of "low" comes before its unit 1 */
-    }
-    assert_int_equal(claim_next(st, NULL, LIVE_MS, &c), LATHE_WAIT);
-    assert_int_equal(finish(st, "high", LATHE_JOB_CANCELLED), LATHE_DONE);
-    assert_int_equal(lathe_state_list_open(st, &ids, &count, NULL), 0);
-    assert_int_equal(count, 3);
-    for (size_t i = 0; i < count; i++)
-        free(ids[i]);
-    free(ids);
-    lathe_state_close(st);
-}
-
 static void test_needs(void **state)
 {
     (void)state;
@@ -569,6 +523,7 @@ int main(int argc, char **argv)
         TEST(test_leases_and_late_completions),
         TEST(test_limits_count_apart),
         TEST(test_order_of_claims),
+        TEST(test_youngest_job_first),
         TEST(test_needs),
         TEST(test_merge_lease_and_zombies),
         TEST(test_cancel_in_each_phase),

@@ -27,6 +27,7 @@ enum lathe_verdict claim(struct lathe_state *st, const char *job_id, uint32_t un
                          struct lathe_claim *ret);
 enum lathe_verdict claim_next(struct lathe_state *st, const char *job_id, int ttl_ms,
                               struct lathe_claim *ret);
+enum lathe_verdict claim_youngest(struct lathe_state *st, int ttl_ms, struct lathe_claim *ret);
 enum lathe_verdict renew(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
                          int ttl_ms);
 enum lathe_verdict complete(struct lathe_state *st, const char *job_id, uint32_t unit,
@@ -46,9 +47,14 @@ enum lathe_verdict finish(struct lathe_state *st, const char *job_id, enum lathe
 enum lathe_verdict retry(struct lathe_state *st, const char *job_id, uint32_t seen_epoch,
                          bool keep_results);
 enum lathe_job_status status_of(struct lathe_state *st, const char *job_id);
+/* Until leases of 1 ms have run out. */
+void expire(void);
 /* Claims and completes until nothing is claimable. */
 void complete_all(struct lathe_state *st, const char *job_id);
 
+/* contract_state_order.c */
+void test_order_of_claims(void **state);
+void test_youngest_job_first(void **state);
 /* contract_state_cutting.c */
 void test_units_wait_for_their_objects(void **state);
 void test_cutting_changes_hands(void **state);

@@ -93,7 +93,16 @@ enum lathe_verdict claim_next(struct lathe_state *st, const char *job_id, int tt
                               struct lathe_claim *ret)
 {
     enum lathe_verdict verdict = LATHE_GONE;
-    CALL(lathe_state_claim_next(st, job_id, OWNER, ttl_ms, &verdict, ret, &err));
+    CALL(
+        lathe_state_claim_next(st, job_id, LATHE_OLDEST_FIRST, OWNER, ttl_ms, &verdict, ret, &err));
+    return verdict;
+}
+
+enum lathe_verdict claim_youngest(struct lathe_state *st, int ttl_ms, struct lathe_claim *ret)
+{
+    enum lathe_verdict verdict = LATHE_GONE;
+    CALL(
+        lathe_state_claim_next(st, NULL, LATHE_YOUNGEST_FIRST, OWNER, ttl_ms, &verdict, ret, &err));
     return verdict;
 }
 
@@ -201,4 +210,9 @@ void complete_all(struct lathe_state *st, const char *job_id)
     struct lathe_claim c;
     while (claim_next(st, job_id, LIVE_MS, &c) == LATHE_GRANTED)
         assert_int_equal(complete(st, job_id, c.unit, c.fence, "{}"), LATHE_DONE);
+}
+
+void expire(void)
+{
+    contract_sleep_ms(4); /* the leases that the tests let run out have 1 ms */
 }

@@ -247,10 +247,13 @@ static void do_claim_next(struct lathe_state *st)
     bool live;
     int ttl_ms = choose_ttl(&live);
     struct lathe_claim c = {0};
-    enum lathe_verdict verdict = claim_next(st, NULL, ttl_ms, &c), expected = LATHE_WAIT;
+    const bool youngest = contract_random(2);
+    enum lathe_verdict verdict =
+        youngest ? claim_youngest(st, ttl_ms, &c) : claim_next(st, NULL, ttl_ms, &c);
+    enum lathe_verdict expected = LATHE_WAIT;
     /* Jobs of equal priority by age. */
     for (int i = 0; i < JOBS && expected != LATHE_GRANTED; i++) {
-        struct model_job *job = &jobs[i];
+        struct model_job *job = &jobs[youngest ? JOBS - 1 - i : i];
         for (int u = 0; u < UNITS && expected != LATHE_GRANTED; u++) {
             struct model_unit *unit = &job->units[u];
             if (!job->exists || ended(job) || !job->planned || unit->state == DONE ||

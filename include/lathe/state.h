@@ -143,6 +143,10 @@ void lathe_worker_views_free(struct lathe_worker_view *list, size_t count);
 struct lathe_state;
 struct lathe_patience;
 
+/* Which of the jobs of the highest priority comes first. Were it always the oldest, a job of three
+ * chunks would wait for one of ten thousand that was there before it. */
+enum lathe_claim_order { LATHE_OLDEST_FIRST, LATHE_YOUNGEST_FIRST };
+
 /* A driver provides all of these ("must") unless marked. Arguments were validated by the front. */
 struct lathe_state_driver {
     const char *name; /* "sqlite", "redis" */
@@ -176,11 +180,12 @@ struct lathe_state_driver {
     int (*claim)(void *priv, const char *job_id, uint32_t unit, const char *owner, int ttl_ms,
                  enum lathe_verdict *ret, struct lathe_claim *ret_claim, int *ret_wait_ms,
                  struct lathe_error *err);
-    /* Lease on the next open unit of any job: higher priority first, then older job, then lower
-     * unit; `job_id` NULL = any job. GRANTED, or WAIT when nothing is claimable now. */
-    int (*claim_next)(void *priv, const char *job_id, const char *owner, int ttl_ms,
-                      enum lathe_verdict *ret, struct lathe_claim *ret_claim,
-                      struct lathe_error *err);
+    /* Lease on the next open unit of any job: higher priority first, then by `order` among the jobs
+     * of that priority, then lower unit; `job_id` NULL = any job. GRANTED, or WAIT when nothing is
+     * claimable now. */
+    int (*claim_next)(void *priv, const char *job_id, enum lathe_claim_order order,
+                      const char *owner, int ttl_ms, enum lathe_verdict *ret,
+                      struct lathe_claim *ret_claim, struct lathe_error *err);
     /* Extends a lease (a unit's, or the split's / merge's with unit = LATHE_UNIT_SPLIT / _MERGE).
      * GRANTED, or GONE when it is no longer yours. */
     int (*renew)(void *priv, const char *job_id, uint32_t unit, uint64_t fence, int ttl_ms,
@@ -293,9 +298,9 @@ int lathe_state_stored(struct lathe_state *st, const char *job_id, uint64_t fenc
 int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit, const char *owner,
                       int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
                       int *ret_wait_ms, struct lathe_error *err);
-int lathe_state_claim_next(struct lathe_state *st, const char *job_id, const char *owner,
-                           int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
-                           struct lathe_error *err);
+int lathe_state_claim_next(struct lathe_state *st, const char *job_id, enum lathe_claim_order order,
+                           const char *owner, int ttl_ms, enum lathe_verdict *ret,
+                           struct lathe_claim *ret_claim, struct lathe_error *err);
 int lathe_state_renew(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,
                       int ttl_ms, enum lathe_verdict *ret, struct lathe_error *err);
 int lathe_state_complete(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,

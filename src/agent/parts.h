@@ -58,6 +58,7 @@ struct lathe_agent {
     atomic_int_least64_t drain_us;       /* how long a drain may take */
     atomic_int_least64_t keep_us;        /* how long ended jobs are listed */
     atomic_int_least64_t next_sweep_us;  /* monotonic */
+    atomic_uint n_taken;                 /* units, from whichever job came first */
     atomic_bool is_sweeper;              /* the one of the fleet that looks after lost steps */
     atomic_bool is_paused;               /* the fleet asked this host to take nothing */
     atomic_uint_least64_t quota_bytes;   /* 0 = by free space */

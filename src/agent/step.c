@@ -10,6 +10,9 @@
 
 #define SWEEP_US (5 * 1000000LL)
 #define BELL_AGAIN_MS 2000
+/* Of the units that a worker takes one in so many is one of the youngest job, so that a short job
+ * is done soon although a long one of the same priority was there before it. */
+#define YOUNGEST_EVERY 4
 
 /* A job that the state has lost is made again from the store, if that has it. */
 static int revive(struct lathe_agent *agent, const char *job_id, struct lathe_error *err)
@@ -85,11 +88,14 @@ static int serve_any_unit(struct lathe_agent *agent, const char *job_id, struct 
     struct lathe_claim claim;
     enum lathe_verdict verdict;
     lathe_patience_suspend(true);
-    int r = lathe_state_claim_next(flow->state, job_id, flow->owner, flow->lease_ttl_ms, &verdict,
-                                   &claim, err);
+    bool youngest = atomic_load(&agent->n_taken) % YOUNGEST_EVERY == YOUNGEST_EVERY - 1;
+    int r = lathe_state_claim_next(flow->state, job_id,
+                                   youngest ? LATHE_YOUNGEST_FIRST : LATHE_OLDEST_FIRST,
+                                   flow->owner, flow->lease_ttl_ms, &verdict, &claim, err);
     lathe_patience_suspend(false);
     if (r < 0 || verdict != LATHE_GRANTED)
         return r < 0 ? r : 0;
+    atomic_fetch_add(&agent->n_taken, 1);
     return lathe_flow_unit(flow, &claim, err);
 }
 

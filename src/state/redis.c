@@ -159,13 +159,13 @@ static int claim(void *priv, const char *job_id, uint32_t unit, const char *owne
     return r < 0 ? r : read_claim(reply, job_id, ret, ret_claim, ret_wait_ms, err);
 }
 
-static int claim_next(void *priv, const char *job_id, const char *owner, int ttl_ms,
-                      enum lathe_verdict *ret, struct lathe_claim *ret_claim,
-                      struct lathe_error *err)
+static int claim_next(void *priv, const char *job_id, enum lathe_claim_order order,
+                      const char *owner, int ttl_ms, enum lathe_verdict *ret,
+                      struct lathe_claim *ret_claim, struct lathe_error *err)
 {
     _cleanup_reply_ redisReply *reply = NULL;
-    int r = redis_run(priv, SCRIPT_claim_next, &reply, err, "ssi", job_id ? job_id : "", owner,
-                      (int64_t)ttl_ms);
+    int r = redis_run(priv, SCRIPT_claim_next, &reply, err, "ssis", job_id ? job_id : "", owner,
+                      (int64_t)ttl_ms, order == LATHE_YOUNGEST_FIRST ? "youngest" : "oldest");
     return r < 0 ? r : read_claim(reply, job_id ? job_id : "", ret, ret_claim, NULL, err);
 }
 

@@ -109,6 +109,8 @@ static const char *const statements[S_COUNT] = {
     [S_NEXT_OPEN_OF_JOB] = NEXT_OPEN " AND priority=?3 AND job=?4" IN_ORDER,
     [S_NEXT_EXPIRED] = NEXT_EXPIRED IN_ORDER,
     [S_NEXT_EXPIRED_OF_JOB] = NEXT_EXPIRED " AND priority=?3 AND job=?4" IN_ORDER,
+    [S_YOUNGEST_OPEN] = NEXT_OPEN " AND priority=?3 ORDER BY job DESC LIMIT 1",
+    [S_YOUNGEST_EXPIRED] = NEXT_EXPIRED " AND priority=?3 ORDER BY job DESC LIMIT 1",
     /* Queued (0) is a job only until its units are there, whatever becomes of its split. */
     [S_SET_STATUS] = "UPDATE jobs SET status=?2, updated_us=?3 WHERE n=?1 AND status<>?2"
                      " AND (?2<>0 OR is_planned=0)",

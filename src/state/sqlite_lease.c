@@ -174,8 +174,8 @@ static bool comes_before(const struct unit_row *a, const struct unit_row *b)
 }
 
 /* The first unit that is open or whose lease has expired; 0 when there is none. */
-static int find_next(struct lathe_db *db, const struct job_row *job, struct unit_row *ret,
-                     struct lathe_error *err)
+static int find_first(struct lathe_db *db, const struct job_row *job, struct unit_row *ret,
+                      struct lathe_error *err)
 {
     int64_t now_us = lathe_clock_monotonic_us();
     struct unit_row found[2];
@@ -202,7 +202,37 @@ static int find_next(struct lathe_db *db, const struct job_row *job, struct unit
     return 1;
 }
 
-static int claim_next_in(struct lathe_db *db, const char *job_id,
+/* The first unit of the youngest job that has one, among those of the highest priority. */
+static int find_of_youngest(struct lathe_db *db, struct unit_row *ret, struct lathe_error *err)
+{
+    struct unit_row unit;
+    int r = find_first(db, NULL, &unit, err);
+    if (r <= 0)
+        return r;
+    struct job_row youngest = {.n = unit.job, .priority = unit.priority};
+    for (int i = 0; i < 2; i++) {
+        sqlite3_stmt *row;
+        r = lathe_db_query(db, err, i ? S_YOUNGEST_EXPIRED : S_YOUNGEST_OPEN, &row, "sii",
+                           db->boot_id, lathe_clock_monotonic_us(), unit.priority);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            continue;
+        read_unit_row(row, &unit);
+        if (unit.job > youngest.n)
+            youngest.n = unit.job;
+    }
+    return find_first(db, &youngest, ret, err);
+}
+
+static int find_next(struct lathe_db *db, const struct job_row *job, enum lathe_claim_order order,
+                     struct unit_row *ret, struct lathe_error *err)
+{
+    return !job && order == LATHE_YOUNGEST_FIRST ? find_of_youngest(db, ret, err)
+                                                 : find_first(db, job, ret, err);
+}
+
+static int claim_next_in(struct lathe_db *db, const char *job_id, enum lathe_claim_order order,
                          const struct lease_request *request, enum lathe_verdict *ret,
                          struct lathe_claim *ret_claim, struct lathe_error *err)
 {
@@ -216,7 +246,7 @@ static int claim_next_in(struct lathe_db *db, const char *job_id,
     /* Each turn but the last fails a job, so this ends. */
     for (;;) {
         struct unit_row unit;
-        int r = find_next(db, job_id ? &wanted : NULL, &unit, err);
+        int r = find_next(db, job_id ? &wanted : NULL, order, &unit, err);
         if (r <= 0)
             return r;
         sqlite3_stmt *row;
@@ -243,9 +273,9 @@ static int claim_next_in(struct lathe_db *db, const char *job_id,
     }
 }
 
-int state_claim_next(void *priv, const char *job_id, const char *owner, int ttl_ms,
-                     enum lathe_verdict *ret, struct lathe_claim *ret_claim,
-                     struct lathe_error *err)
+int state_claim_next(void *priv, const char *job_id, enum lathe_claim_order order,
+                     const char *owner, int ttl_ms, enum lathe_verdict *ret,
+                     struct lathe_claim *ret_claim, struct lathe_error *err)
 {
     struct lathe_db *db = priv;
     struct lease_request request = {owner, ttl_ms};
@@ -254,14 +284,14 @@ int state_claim_next(void *priv, const char *job_id, const char *owner, int ttl_
     if (r < 0)
         return r;
     struct unit_row unit;
-    r = lathe_db_end(db, find_next(db, NULL, &unit, err), err);
+    r = lathe_db_end(db, find_first(db, NULL, &unit, err), err);
     *ret = LATHE_WAIT;
     if (r <= 0)
         return r;
     r = lathe_db_begin(db, LATHE_DB_FAST, err);
     if (r < 0)
         return r;
-    r = lathe_db_end(db, claim_next_in(db, job_id, &request, ret, ret_claim, err), err);
+    r = lathe_db_end(db, claim_next_in(db, job_id, order, &request, ret, ret_claim, err), err);
     return r < 0 ? r : 0;
 }
 

@@ -246,15 +246,15 @@ int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit,
     return 0;
 }
 
-int lathe_state_claim_next(struct lathe_state *st, const char *job_id, const char *owner,
-                           int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
-                           struct lathe_error *err)
+int lathe_state_claim_next(struct lathe_state *st, const char *job_id, enum lathe_claim_order order,
+                           const char *owner, int ttl_ms, enum lathe_verdict *ret,
+                           struct lathe_claim *ret_claim, struct lathe_error *err)
 {
     if (check_lease(job_id, owner, ttl_ms, err) < 0)
         return -EINVAL;
     enum lathe_verdict verdict = LATHE_WAIT;
     struct lathe_claim claim = {0};
-    int r = CALL(claim_next, job_id, owner, ttl_ms, &verdict, &claim, err);
+    int r = CALL(claim_next, job_id, order, owner, ttl_ms, &verdict, &claim, err);
     if (r < 0)
         return r;
     *ret = verdict;

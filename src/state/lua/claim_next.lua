@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- id or '', owner, ttl_ms: the first claimable unit by priority, age of the job, number.
+-- id or '', owner, ttl_ms, 'oldest' or 'youngest': the first claimable unit by priority, age of the
+-- job (in that order), number.
 -- Expired leases are moved to the claimable units first; each costs once, however many ask.
 local function find_expired()
     while true do
@@ -15,10 +16,18 @@ local function find_expired()
     end
 end
 
+local function next_place()
+    local first = call('ZRANGE', 'lathe:ready', 0, 0)[1]
+    if not first or ARGV[4] ~= 'youngest' then return first end
+    local priority = string.sub(first, 1, 10)
+    return call('ZREVRANGEBYLEX', 'lathe:ready', '(' .. priority .. ';', '[' .. priority, 'LIMIT', 0,
+        1)[1]
+end
+
 local function next_job()
     if id ~= '' then return load_job(id) end
     while true do
-        local place = call('ZRANGE', 'lathe:ready', 0, 0)[1]
+        local place = next_place()
         if not place then return nil end
         local job = load_job(string.match(place, ':(.*)$'))
         if job and job.place == place then return job end
