@@ -54,6 +54,25 @@ def urgent_first(make):
     assert fleet.lathe("cancel", long_one).returncode == 0
 
 
+def short_beside_long(make):
+    """A short job does not wait for a long one of the same priority that was there before it, which
+    goes on meanwhile."""
+    fleet = make()
+    worker = fleet.worker(LATHE_SLOTS="1", LATHE_SLOT_FAKE="chunk:*:slow150",
+                          LATHE_SLOT_FAKE_CHUNKS="100")
+    long_one = fleet.submit()
+    worker.wait_log(r"chunk 3: done")
+    before = fleet.status(long_one)["completed_chunks"]
+    worker.stop()
+    fleet.worker(LATHE_SLOTS="1", LATHE_SLOT_FAKE="chunk:*:slow150", LATHE_SLOT_FAKE_CHUNKS="3")
+    short = fleet.submit()
+    fleet.wait(short)
+    state = fleet.status(long_one)
+    assert state["status"] == "transcoding", f"the long job is {state['status']} already"
+    assert state["completed_chunks"] > before, "the long job stood still"
+    assert fleet.lathe("cancel", long_one).returncode == 0
+
+
 def overlap(make):
     """With one slot, the next chunk is claimed and fetched before the last one is done, and never
     are two encoded at once."""
@@ -155,6 +174,7 @@ def checks():
     yield "16 chunks on four workers: all encode", spread
     yield "a chunk longer than max.poll.interval.ms is done once", long_chunk
     yield "an urgent job overtakes a long one", urgent_first
+    yield "a short job does not wait for a long one, which goes on", short_beside_long
     yield "the next chunk is fetched while the last is encoded", overlap
     yield "a poison chunk becomes a dead letter", poison
     yield "bells of unknown jobs are harmless", strangers
