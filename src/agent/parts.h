@@ -30,13 +30,17 @@ struct lathe_outage {
 /* The right of a thread to keep a slot busy; it is on the thread's stack, so to speak. */
 struct lathe_turn {
     int64_t since_us;
+    bool waits;                /* claimed ahead: no slot was free */
+    int64_t first_us, seen_us; /* of the first and the newest word of its frames; 0 = none yet */
+    uint64_t first_frames, frames; /* which they said */
     struct lathe_turn *next;
 };
 
 struct lathe_turns { /* guarded by the agent's lock */
     struct lathe_turn *taken;
     unsigned count, limit;
-    double average_us; /* from a turn to its chunk's end, lately; 0 = not known */
+    /* Of chunks, lately; 0 = not known. */
+    double average_frames, average_begin_us; /* from the claim to the first word of frames */
 };
 
 struct lathe_agent {

@@ -9,8 +9,12 @@
 
 #include "parts.h"
 
-#define AHEAD_PART 0.75  /* of what chunks took lately: then the end is near */
-#define AVERAGE_PART 0.3 /* of the newest chunk in that */
+/* Of the time from a claim to the first picture, lately: so long before the end the next is
+ * claimed. */
+#define AHEAD_PART 1.5
+#define AHEAD_MIN_US 500000.0
+#define AHEAD_MAX_US 10000000.0
+#define AVERAGE_PART 0.3 /* of the newest chunk in what is known of them */
 
 static _Thread_local struct lathe_turn mine;
 
@@ -21,11 +25,33 @@ void lathe_turns_set_limit(struct lathe_agent *agent, unsigned limit)
     pthread_mutex_unlock(&agent->lock);
 }
 
+static void learn(double *average, double value)
+{
+    *average += (*average > 0 ? AVERAGE_PART : 1) * (value - *average);
+}
+
+/* By its own speed, since chunks that are encoded at once slow each other down, and one that was
+ * claimed ahead has waited for its slot. */
+static bool is_turn_near_its_end(const struct lathe_turns *turns, const struct lathe_turn *t,
+                                 int64_t now_us)
+{
+    if (turns->average_frames <= 0 || t->frames <= t->first_frames || t->seen_us <= t->first_us)
+        return false;
+    double frames_per_us =
+        (double)(t->frames - t->first_frames) / (double)(t->seen_us - t->first_us);
+    double left = turns->average_frames - (double)t->frames;
+    double ahead_us = AHEAD_PART * turns->average_begin_us;
+    ahead_us = ahead_us < AHEAD_MIN_US   ? AHEAD_MIN_US
+               : ahead_us > AHEAD_MAX_US ? AHEAD_MAX_US
+                                         : ahead_us;
+    return left <= frames_per_us * ((double)(now_us - t->seen_us) + ahead_us);
+}
+
 /* Called with the lock held. */
 static bool is_end_near(const struct lathe_turns *turns, int64_t now_us)
 {
     for (const struct lathe_turn *t = turns->taken; t; t = t->next)
-        if (turns->average_us > 0 && now_us - t->since_us > AHEAD_PART * turns->average_us)
+        if (is_turn_near_its_end(turns, t, now_us))
             return true;
     return false;
 }
@@ -35,10 +61,11 @@ bool lathe_turn_take(struct lathe_agent *agent)
     struct lathe_turns *turns = &agent->turns;
     int64_t now_us = lathe_clock_monotonic_us();
     pthread_mutex_lock(&agent->lock);
-    bool ok = turns->count < turns->limit ||
-              (turns->count == turns->limit && turns->limit && is_end_near(turns, now_us));
+    bool is_free = turns->count < turns->limit;
+    bool ok =
+        is_free || (turns->count == turns->limit && turns->limit && is_end_near(turns, now_us));
     if (ok) {
-        mine = (struct lathe_turn){.since_us = now_us, .next = turns->taken};
+        mine = (struct lathe_turn){.since_us = now_us, .waits = !is_free, .next = turns->taken};
         turns->taken = &mine;
         turns->count++;
     }
@@ -65,17 +92,36 @@ void lathe_turn_give(struct lathe_agent *agent)
     pthread_mutex_unlock(&agent->lock);
 }
 
-/* A sink's function. */
+/* Functions of a sink. */
+static void progressed(void *opaque, const char *job_id, uint32_t unit,
+                       const struct lathe_progress *progress)
+{
+    (void)job_id;
+    (void)unit;
+    struct lathe_agent *agent = opaque;
+    if (!progress->frames)
+        return;
+    pthread_mutex_lock(&agent->lock);
+    mine.seen_us = lathe_clock_monotonic_us();
+    if (!mine.first_us || progress->frames < mine.frames) { /* a second attempt begins anew */
+        mine.first_us = mine.seen_us;
+        mine.first_frames = progress->frames;
+    }
+    mine.frames = progress->frames;
+    pthread_mutex_unlock(&agent->lock);
+}
+
 static void encoded(void *opaque)
 {
     struct lathe_agent *agent = opaque;
     struct lathe_turns *turns = &agent->turns;
-    double took_us = (double)(lathe_clock_monotonic_us() - mine.since_us);
     pthread_mutex_lock(&agent->lock);
     bool had = drop(turns);
-    if (had)
-        turns->average_us +=
-            (turns->average_us > 0 ? AVERAGE_PART : 1) * (took_us - turns->average_us);
+    if (had && mine.frames) {
+        learn(&turns->average_frames, (double)mine.frames);
+        if (!mine.waits)
+            learn(&turns->average_begin_us, (double)(mine.first_us - mine.since_us));
+    }
     pthread_mutex_unlock(&agent->lock);
     if (had)
         lathe_agent_announce(agent);
@@ -89,5 +135,6 @@ bool lathe_turns_overlap(const struct lathe_agent *agent)
 void lathe_turns_fill_sink(struct lathe_agent *agent)
 {
     agent->flow.sink.opaque = agent;
+    agent->flow.sink.progress = progressed;
     agent->flow.sink.encoded = encoded;
 }
