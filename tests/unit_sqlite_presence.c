@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Presence of the holders of leases: a killed process is seen as dead at once, a stopped one and
- * one of unknown fate are not.
+ * one of unknown fate are not. And all who are present agree on the boot.
  */
 #include "contract.h"
 
@@ -62,11 +62,37 @@ static void test_presence(void **state)
     free(path);
 }
 
+/* Of two views of the boot id, as a service and its users have them in a container, the first one's
+ * is used by all, until nobody is left who used it. */
+static void test_boot(void **state)
+{
+    (void)state;
+    static const char other[] = "00000000-0000-4000-8000-000000000000";
+    char *path = contract_path("holders"), mine[37];
+    struct lathe_presence a, b;
+    assert_int_equal(lathe_clock_boot_id(mine), 0);
+    assert_int_equal(lathe_presence_open(&a, path, NULL), 0);
+    assert_string_equal(a.boot_id, mine);
+    assert_int_equal(pwrite(a.fd, other, 36, 0), 36);
+    assert_int_equal(lathe_presence_open(&b, path, NULL), 0);
+    assert_string_equal(b.boot_id, other);
+    lathe_presence_close(&a);
+    assert_int_equal(lathe_presence_open(&a, path, NULL), 0);
+    assert_string_equal(a.boot_id, other);
+    lathe_presence_close(&a);
+    lathe_presence_close(&b);
+    assert_int_equal(lathe_presence_open(&a, path, NULL), 0);
+    assert_string_equal(a.boot_id, mine);
+    lathe_presence_close(&a);
+    free(path);
+}
+
 int main(int argc, char **argv)
 {
     contract_init(argc, argv, "none", "none");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_presence, contract_setup, contract_teardown),
+        cmocka_unit_test_setup_teardown(test_boot, contract_setup, contract_teardown),
     };
     return cmocka_run_group_tests_name("presence", tests, NULL, NULL);
 }

@@ -89,7 +89,7 @@ static int queue_open(void *priv, const char *location, struct lathe_error *err)
     r = lathe_db_begin(db, LATHE_DB_FAST, err);
     if (r < 0)
         return r;
-    r = lathe_db_run(db, err, Q_SET_BOOT, "s", db->boot_id);
+    r = lathe_db_run(db, err, Q_SET_BOOT, "s", db->presence.boot_id);
     if (r > 0)
         r = lathe_db_run(db, err, Q_FREE_ALL, "");
     r = lathe_db_end(db, r, err);

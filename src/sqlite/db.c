@@ -146,9 +146,6 @@ int lathe_db_open(struct lathe_db *db, const char *path, const struct lathe_db_s
     _cleanup_free_ char *presence_path = lathe_format("%s-holders", path);
     if (!db->prepared || !presence_path)
         return lathe_error_nomem(err);
-    r = lathe_clock_boot_id(db->boot_id);
-    if (r < 0)
-        return lathe_error_errno(err, r, "cannot read the boot id");
     r = make_parent(path, err);
     if (r < 0)
         return r;

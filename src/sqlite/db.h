@@ -33,7 +33,6 @@ struct lathe_db {
     const struct lathe_db_schema *schema;
     sqlite3_stmt **prepared;
     struct lathe_presence presence;
-    char boot_id[37];
 };
 
 enum lathe_db_mode {

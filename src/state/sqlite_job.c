@@ -57,7 +57,7 @@ int find_unit(struct lathe_db *db, int64_t job, uint32_t unit, struct unit_row *
               struct lathe_error *err)
 {
     sqlite3_stmt *row;
-    int r = lathe_db_query(db, err, S_GET_UNIT, &row, "siii", db->boot_id,
+    int r = lathe_db_query(db, err, S_GET_UNIT, &row, "siii", db->presence.boot_id,
                            lathe_clock_monotonic_us(), job, (int64_t)unit);
     if (r == 1)
         read_unit_row(row, ret);

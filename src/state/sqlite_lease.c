@@ -72,8 +72,9 @@ static int lease_unit(struct lathe_db *db, const struct job_row *job, struct uni
     int r = lathe_db_run(db, err, S_COUNT_UP, "ii", job->n, (int64_t)job->counter + 1);
     if (r >= 0)
         r = lathe_db_run(db, err, S_LEASE, "iiissiiii", unit->job, (int64_t)unit->unit,
-                         (int64_t)unit->fence, request->owner, db->boot_id, db->presence.token,
-                         lease_end(request->ttl_ms), unit->deaths, lathe_clock_wall_us());
+                         (int64_t)unit->fence, request->owner, db->presence.boot_id,
+                         db->presence.token, lease_end(request->ttl_ms), unit->deaths,
+                         lathe_clock_wall_us());
     *ret = LATHE_GRANTED;
     return r;
 }
@@ -185,10 +186,10 @@ static int find_first(struct lathe_db *db, const struct job_row *job, struct uni
         int r;
         if (job)
             r = lathe_db_query(db, err, i ? S_NEXT_EXPIRED_OF_JOB : S_NEXT_OPEN_OF_JOB, &row,
-                               "siii", db->boot_id, now_us, job->priority, job->n);
+                               "siii", db->presence.boot_id, now_us, job->priority, job->n);
         else
-            r = lathe_db_query(db, err, i ? S_NEXT_EXPIRED : S_NEXT_OPEN, &row, "si", db->boot_id,
-                               now_us);
+            r = lathe_db_query(db, err, i ? S_NEXT_EXPIRED : S_NEXT_OPEN, &row, "si",
+                               db->presence.boot_id, now_us);
         if (r < 0)
             return r;
         exists[i] = r == 1;
@@ -213,7 +214,7 @@ static int find_of_youngest(struct lathe_db *db, struct unit_row *ret, struct la
     for (int i = 0; i < 2; i++) {
         sqlite3_stmt *row;
         r = lathe_db_query(db, err, i ? S_YOUNGEST_EXPIRED : S_YOUNGEST_OPEN, &row, "sii",
-                           db->boot_id, lathe_clock_monotonic_us(), unit.priority);
+                           db->presence.boot_id, lathe_clock_monotonic_us(), unit.priority);
         if (r < 0)
             return r;
         if (r == 0)
@@ -381,7 +382,7 @@ int state_renew(void *priv, const char *job_id, uint32_t unit, uint64_t fence, i
     r = find_lease(db, job_id, unit, fence, &row, err);
     *ret = r == 1 ? LATHE_GRANTED : LATHE_GONE;
     if (r == 1)
-        r = lathe_db_run(db, err, S_RENEW, "iisii", row.job, (int64_t)unit, db->boot_id,
+        r = lathe_db_run(db, err, S_RENEW, "iisii", row.job, (int64_t)unit, db->presence.boot_id,
                          db->presence.token, lease_end(ttl_ms));
     r = lathe_db_end(db, r, err);
     return r < 0 ? r : 0;

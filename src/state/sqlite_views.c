@@ -100,7 +100,7 @@ static int read_units(struct lathe_db *db, const char *job_id, uint32_t first, u
     int64_t now_us = lathe_clock_monotonic_us();
     size_t capacity = 0;
     sqlite3_stmt *row;
-    r = lathe_db_query(db, err, S_UNIT_VIEWS, &row, "siiii", db->boot_id, now_us, job.n,
+    r = lathe_db_query(db, err, S_UNIT_VIEWS, &row, "siiii", db->presence.boot_id, now_us, job.n,
                        (int64_t)first, last);
     for (; r == 1; r = lathe_db_next(db, err, row)) {
         int added = grow((void **)list, *count, &capacity, sizeof(**list), err);
@@ -126,10 +126,10 @@ static int beat_in(struct lathe_db *db, const char *worker, const char *host, co
                    int ttl_ms, bool *ret_drain, struct lathe_error *err)
 {
     int64_t now_us = lathe_clock_monotonic_us();
-    int r = lathe_db_run(db, err, S_BURY, "si", db->boot_id, now_us);
+    int r = lathe_db_run(db, err, S_BURY, "si", db->presence.boot_id, now_us);
     if (r >= 0)
         r = lathe_db_run(db, err, S_BEAT, "sssisii", worker, host, record, lathe_clock_wall_us(),
-                         db->boot_id, db->presence.token, now_us + ttl_ms * 1000LL);
+                         db->presence.boot_id, db->presence.token, now_us + ttl_ms * 1000LL);
     sqlite3_stmt *row;
     if (r >= 0)
         r = lathe_db_query(db, err, S_IS_DRAINING, &row, "s", worker);
@@ -164,7 +164,7 @@ static int read_workers(struct lathe_db *db, struct lathe_worker_view **list, si
     size_t capacity = 0;
     int64_t now_us = lathe_clock_monotonic_us();
     sqlite3_stmt *row;
-    int r = lathe_db_query(db, err, S_WORKERS, &row, "si", db->boot_id, now_us);
+    int r = lathe_db_query(db, err, S_WORKERS, &row, "si", db->presence.boot_id, now_us);
     for (; r == 1; r = lathe_db_next(db, err, row)) {
         int added = grow((void **)list, *count, &capacity, sizeof(**list), err);
         if (added < 0)
@@ -200,7 +200,8 @@ int state_drain(void *priv, const char *host, uint32_t *ret_count, struct lathe_
     int r = lathe_db_begin(db, LATHE_DB_FAST, err);
     if (r < 0)
         return r;
-    r = lathe_db_run(db, err, S_DRAIN, "sis", db->boot_id, lathe_clock_monotonic_us(), host);
+    r = lathe_db_run(db, err, S_DRAIN, "sis", db->presence.boot_id, lathe_clock_monotonic_us(),
+                     host);
     if (r >= 0)
         *ret_count = (uint32_t)r;
     r = lathe_db_end(db, r, err);
@@ -218,7 +219,7 @@ void state_check(void *priv, const struct lathe_check *check, struct lathe_findi
     int r = lathe_db_begin(db, LATHE_DB_READ, &err);
     if (r == 0) {
         sqlite3_stmt *row;
-        r = lathe_db_query(db, &err, S_STALE, &row, "si", db->boot_id,
+        r = lathe_db_query(db, &err, S_STALE, &row, "si", db->presence.boot_id,
                            lathe_clock_monotonic_us() - LATHE_STALE_LEASE_S * 1000000LL);
         int64_t stale = r == 1 ? sqlite3_column_int64(row, 0) : 0;
         r = lathe_db_end(db, r, &err);
