@@ -44,7 +44,8 @@ static void take_line(struct unit *u, const char *line)
     };
     for (size_t i = 0; i < LATHE_COUNT(fields); i++)
         if (strncmp(line, fields[i].key, strlen(fields[i].key)) == 0)
-            snprintf(fields[i].value, fields[i].size, "%s", line + strlen(fields[i].key));
+            snprintf(fields[i].value, fields[i].size, "%.*s", (int)fields[i].size - 1,
+                     line + strlen(fields[i].key));
 }
 
 /* How many there are; 0 also where systemd does not run. An empty line ends a unit. */
