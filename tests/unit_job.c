@@ -227,13 +227,27 @@ static void test_minimal_json(void **state)
     json_decref(json);
 }
 
+/* It is not wrong, only for others: whoever reads the code leaves it to them. */
+static void test_newer_record(void **state)
+{
+    (void)state;
+    json_t *json = json_pack("{s:i, s:s, s:s, s:[s]}", "v", 2, "job_id", "a-1", "source_key",
+                             "raw/a.mp4", "renditions", "720p");
+    struct lathe_job job;
+    struct lathe_error err = {0};
+    assert_int_equal(lathe_job_from_json(json, &job, &err), -EPROTONOSUPPORT);
+    assert_non_null(strstr(err.what, "newer version"));
+    assert_non_null(strstr(err.hint, "upgrade"));
+    json_decref(json);
+}
+
 static void test_json_refuses(void **state)
 {
     (void)state;
     static const char *const bad[] = {
         "[]",
         "{}",
-        "{'v':2}",
+        "{'v':0}",
         "{'v':'1'}",
         "{'job_id':''}",
         "{'job_id':5}",
@@ -358,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_validate_refuses),
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_minimal_json),
+        cmocka_unit_test(test_newer_record),
         cmocka_unit_test(test_json_refuses),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_keys),

@@ -180,7 +180,7 @@ static void test_values_are_checked(void **state)
     static const struct {
         const char *key, *value;
     } bad[] = {
-        {"v", "2"},
+        {"v", "0"},
         {"job_id", "'../x'"},
         {"source_width", "0"},
         {"time_base", "[0, 1]"},

@@ -73,9 +73,10 @@ static int serve_job_bell(struct lathe_agent *agent, struct lathe_error *err)
         if (r == 0 && agent->options.is_daemon)
             r = worked = look_after(agent, job_id, &later, err);
     }
+    later = later || r == -EPROTONOSUPPORT;
     /* A split that is busy or failed: the state knows, and a sweep comes back to it. */
     if (r < 0 || later)
-        (void)lathe_queue_release(flow->queue, &message, r < 0 ? 0 : BELL_AGAIN_MS, NULL);
+        (void)lathe_queue_release(flow->queue, &message, later ? BELL_AGAIN_MS : 0, NULL);
     else
         r = lathe_queue_done(flow->queue, &message, err);
     lathe_message_clear(&message);
@@ -115,11 +116,13 @@ int lathe_agent_step(struct lathe_agent *agent, struct lathe_error *err)
 {
     const char *job_id = agent->job_id[0] ? agent->job_id : NULL;
     int r = serve_wanted(agent, err);
+    int bell = r == 0 ? serve_job_bell(agent, err) : 0;
+    /* A job that only newer workers can split keeps nobody from what there is beside it. */
     if (r == 0)
-        r = serve_job_bell(agent, err);
+        r = bell == -EPROTONOSUPPORT ? 0 : bell;
     if (r == 0)
         r = serve_any_unit(agent, job_id, err);
     if (r == 0 && sweep_is_due(agent))
         r = lathe_flow_sweep(&agent->flow, job_id, err);
-    return r > 0 ? 1 : r;
+    return r > 0 ? 1 : r < 0 ? r : bell;
 }

@@ -36,8 +36,20 @@ static json_t *make_record(const struct upkeep *u)
     return record;
 }
 
-/* The first of all names sweeps; nobody has to agree on more than the list. Also looks whether this
- * worker is still in it: if not, the state was emptied since its last beat. */
+/* Below 0: `worker` is of a newer version than this one, which reads jobs that this one does not.
+ */
+static int compare_version(const struct lathe_worker_view *worker)
+{
+    json_t *record = worker->record ? json_loads(worker->record, 0, NULL) : NULL;
+    const char *version = json_string_value(json_object_get(record, "version"));
+    int order = version ? strverscmp(LATHE_VERSION, version) : 1;
+    json_decref(record);
+    return order;
+}
+
+/* The first name among those of the newest version sweeps; nobody has to agree on more than the
+ * list. Also looks whether this worker is still in it: if not, the state was emptied since its last
+ * beat. */
 static int look_at_workers(struct upkeep *u, bool *ret_lost, struct lathe_error *err)
 {
     struct lathe_agent *agent = u->agent;
@@ -49,7 +61,8 @@ static int look_at_workers(struct upkeep *u, bool *ret_lost, struct lathe_error 
     bool is_first = true, is_listed = false;
     for (size_t i = 0; i < count; i++) {
         int order = strcmp(workers[i].name, agent->owner);
-        is_first = is_first && order >= 0;
+        int version = order == 0 ? 0 : compare_version(&workers[i]);
+        is_first = is_first && (version > 0 || (version == 0 && order >= 0));
         is_listed = is_listed || order == 0;
     }
     lathe_worker_views_free(workers, count);

@@ -112,13 +112,14 @@ static bool is_permanent(const struct lathe_flow *flow, const struct lathe_error
     return flow->only_host && (why->code == -ENOSPC || why->code == -EDQUOT);
 }
 
-/* Whether this worker is to blame, and another one may do better: its disk is full, or a server
- * does not let it in. A host that has no other beside it fails the job instead. */
+/* Whether this worker is to blame, and another one may do better: its disk is full, a server does
+ * not let it in, or it is older than the job. A host that has no other beside it fails the job
+ * instead. */
 static bool is_of_host(const struct lathe_flow *flow, const struct lathe_error *why)
 {
     if (flow->only_host)
         return false;
-    return why->code == -ENOSPC || why->code == -EDQUOT ||
+    return why->code == -ENOSPC || why->code == -EDQUOT || why->code == -EPROTONOSUPPORT ||
            (why->by_port && (why->fault == LATHE_FAULT_CONFIG || lathe_patience_is_for(why)));
 }
 

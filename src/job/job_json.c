@@ -103,7 +103,8 @@ static int read_job(const json_t *json, struct lathe_job *job, struct lathe_erro
 {
     struct lathe_json_in in;
     lathe_json_in_init(&in, json, "job", err);
-    lathe_json_in_int_or(&in, "v", JOB_VERSION, JOB_VERSION, JOB_VERSION);
+    if (lathe_json_in_has(&in, "v"))
+        lathe_json_in_version(&in, JOB_VERSION);
     lathe_json_in_text(&in, "job_id", job->id, sizeof(job->id));
     if (!in.code && job->id[0] == '\0')
         lathe_json_in_fail(&in, "\"job_id\" is empty");

@@ -75,6 +75,18 @@ int64_t lathe_json_in_int_or(struct lathe_json_in *in, const char *key, int64_t 
     return lathe_json_in_has(in, key) ? lathe_json_in_int(in, key, min, max) : fallback;
 }
 
+void lathe_json_in_version(struct lathe_json_in *in, int newest)
+{
+    int64_t version = lathe_json_in_int(in, "v", 1, INT32_MAX);
+    if (in->code || version <= newest)
+        return;
+    in->code = lathe_error_set(in->err, -EPROTONOSUPPORT, LATHE_FAULT_CONFIG,
+                               "a newer version of Lathe made this %s: it has format %" PRId64
+                               ", and " LATHE_VERSION " reads %d",
+                               in->what, version, newest);
+    lathe_error_hint(in->err, "upgrade this host; hosts with that version do the job");
+}
+
 double lathe_json_in_real(struct lathe_json_in *in, const char *key, double min, double max)
 {
     const json_t *value = required(in, key);

@@ -34,6 +34,9 @@ bool lathe_json_in_has(const struct lathe_json_in *in, const char *key);
 int64_t lathe_json_in_int(struct lathe_json_in *in, const char *key, int64_t min, int64_t max);
 int64_t lathe_json_in_int_or(struct lathe_json_in *in, const char *key, int64_t min, int64_t max,
                              int64_t fallback);
+/* "v" of a record that is kept. A newer one is not malformed, but not for this version to judge:
+ * -EPROTONOSUPPORT, CONFIG. */
+void lathe_json_in_version(struct lathe_json_in *in, int newest);
 double lathe_json_in_real(struct lathe_json_in *in, const char *key, double min, double max);
 double lathe_json_in_real_or(struct lathe_json_in *in, const char *key, double min, double max,
                              double fallback);

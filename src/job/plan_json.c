@@ -419,7 +419,7 @@ static int read_plan(const json_t *json, struct lathe_plan *plan, struct lathe_e
 {
     struct lathe_json_in in;
     lathe_json_in_init(&in, json, "plan", err);
-    lathe_json_in_int(&in, "v", LATHE_PLAN_VERSION, LATHE_PLAN_VERSION);
+    lathe_json_in_version(&in, LATHE_PLAN_VERSION);
     lathe_json_in_text(&in, "job_id", plan->job_id, sizeof(plan->job_id));
     if (!in.code && !lathe_job_id_is_valid(plan->job_id))
         lathe_json_in_fail(&in, "\"job_id\" is not a job id");
