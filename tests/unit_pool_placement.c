@@ -224,8 +224,9 @@ static void failures_go_down_the_ladder(void **state)
     } way[] = {{0, LATHE_STEP_ALL_GPU, LATHE_HW_SESSION},
                {0, LATHE_STEP_ALL_GPU, LATHE_HW_SESSION},
                {1, LATHE_STEP_ALL_GPU, LATHE_HW_WRONG},
-               {0, LATHE_STEP_GPU_FROM_SCALE, LATHE_HW_ERROR}, /* its third in a row */
+               {0, LATHE_STEP_GPU_FROM_SCALE, LATHE_HW_ERROR},
                {1, LATHE_STEP_GPU_FROM_SCALE, LATHE_HW_LOST},
+               {0, LATHE_STEP_GPU_ENCODE, LATHE_HW_ERROR}, /* its third step in a row */
                {2, LATHE_STEP_ALL_GPU, LATHE_HW_CRASHES},
                {2, LATHE_STEP_GPU_FROM_SCALE, LATHE_HW_HANGS}};
     for (size_t i = 0; i < LATHE_COUNT(way); i++) {
@@ -242,6 +243,32 @@ static void failures_go_down_the_ladder(void **state)
     assert_int_equal(place.over_step, LATHE_STEP_ALL_GPU);
     assert_string_equal(place.over_path, "0");
     assert_non_null(strstr(place.over_reason, "left alone"));
+    lathe_placement_destroy(p);
+}
+
+/* Chunks that fail on one step at once do not use up the chances of the step that works. */
+static void a_bad_engine_is_done_without(void **state)
+{
+    (void)state;
+    struct lathe_hw_device d[] = {device_of(LATHE_ENCODER_NVENC, "0", true)};
+    struct lathe_placement *p = open_with(d, 1);
+    struct lathe_attempts chunks[] = {another(), another()};
+    static const enum lathe_ladder_step bad[] = {LATHE_STEP_ALL_GPU, LATHE_STEP_GPU_FROM_SCALE};
+    for (size_t step = 0; step < LATHE_COUNT(bad); step++) {
+        struct lathe_place places[2];
+        for (size_t i = 0; i < LATHE_COUNT(chunks); i++) {
+            places[i] = take(p, &chunks[i]);
+            expect(&places[i], 0, bad[step]);
+        }
+        for (size_t i = 0; i < LATHE_COUNT(chunks); i++)
+            give(p, &chunks[i], &places[i], LATHE_HW_WRONG);
+    }
+    struct lathe_place place = take(p, &chunks[0]);
+    expect(&place, 0, LATHE_STEP_GPU_ENCODE);
+    give(p, &chunks[0], &place, LATHE_HW_WORKS);
+    struct lathe_attempts next = another(); /* and later chunks begin with it */
+    place = take(p, &next);
+    expect(&place, 0, LATHE_STEP_GPU_ENCODE);
     lathe_placement_destroy(p);
 }
 
@@ -386,6 +413,7 @@ int main(void)
         cmocka_unit_test(hardware_changes_under_way),
         cmocka_unit_test(software_beside_lanes_only_when_allowed),
         cmocka_unit_test(failures_go_down_the_ladder),
+        cmocka_unit_test(a_bad_engine_is_done_without),
         cmocka_unit_test(quarantine_ends_with_a_probe),
         cmocka_unit_test(busy_takes_a_lane_for_a_while),
         cmocka_unit_test(bad_step_is_left_out),

@@ -25,7 +25,7 @@ static void quarantine(struct lathe_health *h, int64_t now_us)
 void lathe_health_succeeded(struct lathe_health *h, enum lathe_ladder_step step)
 {
     h->chunks++;
-    h->in_row = h->fatal_in_row = h->quarantines = 0;
+    h->in_row = h->fatal_in_row = h->steps_in_row = h->quarantines = 0;
     h->step_in_row[step] = 0;
     h->step_until_us[step] = 0;
 }
@@ -39,8 +39,10 @@ bool lathe_health_failed(struct lathe_health *h, enum lathe_ladder_step step,
                          enum lathe_hw_verdict verdict, const char *reason, int64_t now_us)
 {
     h->failures++;
-    h->in_row++;
     h->fatal_in_row += is_fatal(verdict);
+    /* What other lanes still had under way on a step that is left out by now says nothing new. */
+    h->in_row += h->step_until_us[step] <= now_us;
+    h->steps_in_row |= 1u << step;
     h->verdict = verdict;
     snprintf(h->reason, sizeof h->reason, "%.220s", reason);
     if (++h->step_in_row[step] >= LATHE_HEALTH_STEP_FAILURES) {
@@ -48,9 +50,9 @@ bool lathe_health_failed(struct lathe_health *h, enum lathe_ladder_step step,
             now_us + backoff_us(h->step_in_row[step] - LATHE_HEALTH_STEP_FAILURES);
     }
     bool enough = verdict == LATHE_HW_LOST || h->in_row >= LATHE_HEALTH_FAILURES ||
-                  h->fatal_in_row >= LATHE_HEALTH_FATAL;
-    /* What other lanes still had under way when it began says nothing new. */
-    if (!enough || h->until_us)
+                  h->fatal_in_row >= LATHE_HEALTH_FATAL ||
+                  __builtin_popcount(h->steps_in_row) >= LATHE_HEALTH_STEPS;
+    if (!enough || h->until_us) /* nor does this, during a quarantine */
         return false;
     quarantine(h, now_us);
     return true;
@@ -73,7 +75,7 @@ void lathe_health_tried(struct lathe_health *h, bool works, const char *reason, 
         return;
     }
     h->until_us = 0;
-    h->in_row = h->fatal_in_row = 0;
+    h->in_row = h->fatal_in_row = h->steps_in_row = 0;
     for (int i = 0; i < LATHE_STEP_COUNT; i++) {
         h->step_in_row[i] = 0;
         h->step_until_us[i] = 0;

@@ -11,8 +11,13 @@
 
 #include "lathe/ladder.h"
 
-#define LATHE_HEALTH_FAILURES 3            /* of any kind in a row: quarantine */
-#define LATHE_HEALTH_FATAL 2               /* hangs, crashes, spoilt contexts in a row: the same */
+/* Quarantine follows failures since the last success: on so many steps, or so many hangs, crashes
+ * and spoilt contexts, or so many of any kind. The last leaves each step of the ladder its
+ * LATHE_HEALTH_STEP_FAILURES, so that a device with one bad engine comes to the step that does
+ * without it, also when several chunks fail on one step at once. */
+#define LATHE_HEALTH_STEPS 3
+#define LATHE_HEALTH_FATAL 2
+#define LATHE_HEALTH_FAILURES 5
 #define LATHE_HEALTH_STEP_FAILURES 2       /* of one step in a row: the step is left out */
 #define LATHE_HEALTH_BACKOFF_US 30000000LL /* first quarantine; each further one twice as long */
 #define LATHE_HEALTH_BACKOFF_MAX_US 3600000000LL
@@ -21,6 +26,7 @@
 struct lathe_health {
     uint64_t chunks, failures; /* in all, for people */
     unsigned in_row, fatal_in_row;
+    unsigned steps_in_row; /* bit 1 << step */
     unsigned step_in_row[LATHE_STEP_COUNT];
     int64_t step_until_us[LATHE_STEP_COUNT]; /* left out until then; 0 = not */
     unsigned quarantines;                    /* since the last success */
