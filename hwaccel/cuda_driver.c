@@ -2,15 +2,19 @@
 #include "cuda_driver.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lathe/base.h"
+#include "nvml.h"
 
 /* Of cuda.h, which is not needed for a handful of functions whose ABI is fixed. */
 #define ATTRIBUTE_COMPUTE_MAJOR 75
 #define ATTRIBUTE_COMPUTE_MINOR 76
 #define ERROR_NO_DEVICE 100
+#define ERROR_SYSTEM_DRIVER_MISMATCH 803
 
 struct cuda {
     void *library;
@@ -57,32 +61,14 @@ static bool load(struct cuda *cuda)
     return cuda->init && cuda->device_count && cuda->device_get && cuda->device_name;
 }
 
-/* The version of the driver package ("550.54.14"): CUDA's own number does not change with every
- * driver, and containers hide /proc. */
-static bool nvml_version(char *ret, size_t size)
-{
-    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        return false;
-    int (*init)(void), (*shutdown)(void), (*version)(char *, unsigned);
-    *(void **)&init = dlsym(library, "nvmlInit_v2");
-    *(void **)&shutdown = dlsym(library, "nvmlShutdown");
-    *(void **)&version = dlsym(library, "nvmlSystemGetDriverVersion");
-    bool ok = false;
-    if (init && shutdown && version && init() == 0) {
-        ok = version(ret, (unsigned)size) == 0;
-        shutdown();
-    }
-    dlclose(library);
-    return ok;
-}
-
+/* With the version of the driver package, since CUDA's own does not change with every driver. */
 static void driver_name(const struct cuda *cuda, char *ret, size_t size)
 {
     char package[80] = "";
     int cuda_version = 0;
     _cleanup_fclose_ FILE *f = fopen("/sys/module/nvidia/version", "re");
-    if (!nvml_version(package, sizeof(package)) && (!f || fscanf(f, "%79s", package) != 1))
+    if (!lathe_nvml_driver_version(package, sizeof(package)) &&
+        (!f || fscanf(f, "%79s", package) != 1))
         package[0] = '\0';
     if (cuda->driver_version)
         cuda->driver_version(&cuda_version);
@@ -126,6 +112,8 @@ static void explain(const struct cuda *cuda, const char *call, int error, char *
         cuda->error_name(error, &name);
     if (error == ERROR_NO_DEVICE)
         snprintf(note, size, "the NVIDIA driver finds no device");
+    else if (error == ERROR_SYSTEM_DRIVER_MISMATCH)
+        snprintf(note, size, "%s", LATHE_HW_NOTE_MISMATCH);
     else
         snprintf(note, size, "%s: %s (%d)", call, name ? name : "error", error);
 }
@@ -156,4 +144,17 @@ int lathe_cuda_driver_list(struct lathe_hw_device *ret, int max, char *note, siz
         describe(&cuda, n, &ret[n]);
     }
     return n;
+}
+
+int lathe_cuda_driver_load(const char *path, struct lathe_hw_load *ret)
+{
+    struct cuda cuda = {0};
+    char pci[16] = "";
+    int device;
+    lathe_hw_load_init(ret);
+    if (!load(&cuda) || cuda.init(0) != 0 || !cuda.device_pci ||
+        cuda.device_get(&device, (int)strtol(path, NULL, 10)) != 0 ||
+        cuda.device_pci(pci, sizeof(pci) - 1, device) != 0)
+        return -ENODEV;
+    return lathe_nvml_read_load(pci, ret);
 }

@@ -199,6 +199,7 @@ const struct lathe_hwaccel lathe_hwaccel_nvenc = {
     .enumerate = lathe_cuda_driver_list,
     .open_device = open_device,
     .scale_filter = scale_filter,
+    .read_load = lathe_cuda_driver_load,
     .symptoms = symptoms,
     .limits_sessions = true,
 };

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "drm_usage.h"
 #include "encoder.h"
 #include "lathe/base.h"
 #include "presets.h"
@@ -197,6 +198,13 @@ static const struct lathe_hwaccel_symptom symptoms[] = {
     {NULL, LATHE_HW_ERROR, NULL},
 };
 
+/* A process works on one device. */
+static int read_load(const char *path, struct lathe_hw_load *ret)
+{
+    (void)path;
+    return lathe_drm_read_load(ret);
+}
+
 const struct lathe_hwaccel lathe_hwaccel_vaapi = {
     .name = "vaapi",
     .encoder = LATHE_ENCODER_VAAPI,
@@ -209,5 +217,6 @@ const struct lathe_hwaccel lathe_hwaccel_vaapi = {
     .enumerate = lathe_vaapi_list,
     .open_device = open_device,
     .scale_filter = scale_filter,
+    .read_load = read_load,
     .symptoms = symptoms,
 };

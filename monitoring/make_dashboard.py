@@ -45,6 +45,9 @@ ROWS = [
         ("Usable", "short", [(f"lathe_device_usable{{{SELECT}}}", "{{instance}} {{device}}")]),
         ("Lanes in use", "percentunit", [
             (f"lathe_device_lanes_busy{{{SELECT}}} / lathe_device_lanes{{{SELECT}}}", "{{instance}} {{device}}")]),
+        ("Engines in use", "percentunit", [
+            (f"lathe_device_engine_utilization_ratio{{{SELECT}}}", "{{instance}} {{device}} {{engine}}"),
+            (f"rate(lathe_device_engine_busy_seconds_total{{{SELECT}}}[2m])", "{{instance}} {{device}} {{engine}}")]),
         ("Chunks that left a GPU, an hour", "short", [
             (f"sum by (device, verdict) (increase(lathe_hardware_fallbacks_total{{{SELECT}}}[1h]))",
              "{{device}}: {{verdict}}")]),

@@ -99,6 +99,10 @@ struct lathe_hw_device {
     unsigned n_trials;
 };
 
+/* What is noted in place of devices after an upgrade without a reboot: a cure is known. */
+#define LATHE_HW_NOTE_MISMATCH                                                                     \
+    "the NVIDIA driver in the kernel and its libraries are of different versions"
+
 /* NULL when there was no such trial. `codec` NULL for kinds that have none. */
 const struct lathe_hw_trial *lathe_hw_find(const struct lathe_hw_device *device,
                                            enum lathe_hw_kind kind, const char *codec, int bits);

@@ -21,6 +21,7 @@
 
 #include "lathe/error.h"
 #include "lathe/hw.h"
+#include "lathe/hw_load.h"
 #include "lathe/job.h"
 #include "lathe/ladder.h"
 
@@ -107,6 +108,9 @@ struct lathe_hwaccel {
     /* The filter that scales on the device, with its arguments, e.g. "scale_cuda=w=640:h=360…":
      * the result has `format` (NV12, P010) in surfaces. -ENOSYS: this FFmpeg has no such filter. */
     int (*scale_filter)(int width, int height, enum AVPixelFormat format, char *ret, size_t size);
+    /* How busy the device at `path` is, for people; this process has opened it. -ENODEV: nothing is
+     * told. May load a library of the driver's. */
+    int (*read_load)(const char *path, struct lathe_hw_load *ret);
     const struct lathe_hwaccel_symptom *symptoms; /* ends with text NULL; the first match counts */
     bool limits_sessions;                         /* drivers of this family may cap them */
 };

@@ -23,6 +23,7 @@
 #include "lathe/cancel.h"
 #include "lathe/error.h"
 #include "lathe/hardware.h"
+#include "lathe/hw_load.h"
 #include "lathe/ladder.h"
 #include "lathe/pool.h"
 
@@ -83,6 +84,9 @@ void lathe_placement_set_hardware(struct lathe_placement *placement,
 int lathe_placement_take(struct lathe_placement *placement, struct lathe_attempts *attempts,
                          struct lathe_cancel *cancel, struct lathe_place *ret,
                          struct lathe_error *err);
+/* What a slot read of the device of a place that it has, for the metrics. */
+void lathe_placement_note_load(struct lathe_placement *placement, const struct lathe_place *place,
+                               const struct lathe_hw_load *load);
 /* Gives it back. LATHE_HW_WORKS: it went well; LATHE_HW_UNTRIED: how it went says nothing about
  * the device; else a failure (with a reason) that is counted against the device. */
 void lathe_placement_give(struct lathe_placement *placement, struct lathe_attempts *attempts,

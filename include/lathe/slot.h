@@ -127,6 +127,7 @@ int lathe_progress_to_json(const struct lathe_progress *progress, json_t **ret);
  *  chunk    {"frames", "first_time", "last_time", "last_duration", "head_hash", "tail_hash"|null,
  *            "decoder", "scaler", "encoder", "encoder_options", "concealed": N, "warnings": […],
  *            "step" and "device" (path, or ""), "gpu_checked": pictures compared by the gate,
+ *            "load": of the device (lathe/hw_load.h), or null,
  *            "renditions": [{"bytes", "sha256", "rate": rate sample}…], "cpu_us"}
  *  cut      {"cpu_us"}; what there is was said in progress messages
  *  audio    {"tracks": [{"first_pts", "packets", "frame_size", "sample_rate", "samples"…}],

@@ -140,7 +140,14 @@ void lathe_doctor_gpus(struct lathe_doctor *d, struct lathe_findings *ret)
         return;
     }
     char summary[512];
-    if (hardware.n_devices == 0) {
+    bool mismatch = false;
+    for (size_t i = 0; i < LATHE_COUNT(hardware.notes); i++)
+        mismatch = mismatch || strcmp(hardware.notes[i], LATHE_HW_NOTE_MISMATCH) == 0;
+    if (mismatch)
+        lathe_findings_add(ret, "host.gpu", LATHE_FINDING_FAULT,
+                           "reboot    (the driver was upgraded; the old one is still loaded)",
+                           LATHE_HW_NOTE_MISMATCH);
+    if (hardware.n_devices == 0 && !mismatch) {
         lathe_hardware_summary(&hardware, summary, sizeof summary);
         lathe_findings_add(ret, "host.gpu", LATHE_FINDING_NOTE,
                            "lathe probe    (says what was tried)", "%s", summary);

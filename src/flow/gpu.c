@@ -210,6 +210,15 @@ static int check_step(const struct lathe_place *place, const json_t *body, struc
                            taken ? taken : "");
 }
 
+/* For the metrics; the result of the chunk is better off without. */
+static void note_load(struct lathe_flow *flow, const struct lathe_place *place, json_t *body)
+{
+    struct lathe_hw_load load;
+    if (lathe_hw_load_from_json(json_object_get(body, "load"), &load, NULL) == 0)
+        lathe_placement_note_load(flow->placement, place, &load);
+    json_object_del(body, "load");
+}
+
 /* 0 and a body; 1: the GPU failed and the chunk may go elsewhere; negative: the end. */
 static int attempt(struct chunk_run *run, struct lathe_order *order, struct lathe_place *place,
                    json_t **ret_body, struct lathe_error *err)
@@ -228,6 +237,8 @@ static int attempt(struct chunk_run *run, struct lathe_order *order, struct lath
         if (r < 0) {
             json_decref(*ret_body);
             *ret_body = NULL;
+        } else {
+            note_load(flow, place, *ret_body);
         }
         verdict = r == 0              ? LATHE_HW_WORKS
                   : place->device < 0 ? LATHE_HW_UNTRIED

@@ -93,7 +93,7 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
     if (r < 0)
         goto out;
     *ret_body = json_pack(
-        "{s:i, s:I, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:O, s:I, s:s, s:s, s:i}",
+        "{s:i, s:I, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:O, s:I, s:s, s:s, s:i, s:o}",
         "frames", (int)stretch.frames, "first_time", (json_int_t)stretch.first_time, "last_time",
         (json_int_t)stretch.last_time, "last_duration", (json_int_t)stretch.last_duration,
         "head_hash", stretch.head_hash, "tail_hash",
@@ -102,7 +102,7 @@ int lathe_media_chunk(const struct lathe_order *order, lathe_media_progress prog
         stretch.encoder_options, "concealed", (json_int_t)stretch.damaged, "renditions", renditions,
         "cpu_us", (json_int_t)(media_cpu_us() - cpu_before_us), "step",
         lathe_ladder_step_name(gpu ? gpu->step : LATHE_STEP_ALL_SOFTWARE), "device",
-        gpu ? gpu->path : "", "gpu_checked", (int)stretch.gpu_checked);
+        gpu ? gpu->path : "", "gpu_checked", (int)stretch.gpu_checked, "load", media_gpu_load(gpu));
     if (!*ret_body)
         r = lathe_error_nomem(err);
 out:

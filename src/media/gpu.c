@@ -71,6 +71,15 @@ int media_gpu_open(const struct lathe_order *order, struct media_gpu **ret, stru
     return 0;
 }
 
+json_t *media_gpu_load(const struct media_gpu *gpu)
+{
+    struct lathe_hw_load load;
+    json_t *json = NULL;
+    if (!gpu || gpu->device.family->read_load(gpu->path, &load) < 0)
+        return json_null();
+    return lathe_hw_load_to_json(&load, &json) < 0 ? NULL : json;
+}
+
 int media_gpu_refuse(struct lathe_error *err, enum lathe_hw_verdict verdict, const char *format,
                      ...)
 {

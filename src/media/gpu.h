@@ -34,6 +34,9 @@ int media_gpu_open(const struct lathe_order *order, struct media_gpu **ret,
 int media_gpu_refuse(struct lathe_error *err, enum lathe_hw_verdict verdict, const char *format,
                      ...) __attribute__((format(printf, 3, 4)));
 
+/* How busy the device is, as JSON (lathe/hw_load.h), null where nothing is told; NULL: memory. */
+json_t *media_gpu_load(const struct media_gpu *gpu);
+
 /* The end of an attempt: `result` and `err` of its work. Adds the verdict where the device, and not
  * the source or the disk, is to blame; calls that failed with success fail the attempt. */
 int media_gpu_judge(struct media_gpu *gpu, int result, struct lathe_error *err);

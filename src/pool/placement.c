@@ -19,7 +19,7 @@
 #define LANES_MAX 64
 #define WARM_SECONDS 10 /* a device's memory is not kept for longer without work */
 
-static int64_t now_us(const struct lathe_placement *p)
+int64_t lathe_placement_now_us(const struct lathe_placement *p)
 {
     return p->options.now_us ? p->options.now_us() : lathe_clock_monotonic_us();
 }
@@ -102,7 +102,7 @@ static void take_in(struct lathe_placement *p, const struct lathe_hw_device *dev
     p->use[i].is_gone = false;
     p->use[i].lanes = lanes_of(p, device);
     if (works && !p->use[i].is_tried)
-        lathe_health_tried(&p->use[i].health, true, "", now_us(p));
+        lathe_health_tried(&p->use[i].health, true, "", lathe_placement_now_us(p));
 }
 
 static void forget_trials(struct lathe_hw_device *device)
@@ -227,7 +227,8 @@ int lathe_placement_take(struct lathe_placement *p, struct lathe_attempts *attem
     pthread_mutex_lock(&p->lock);
     int r = wait_until_known(p, attempts->request, cancel, err);
     while (r == 0) {
-        enum lathe_placement_answer answer = lathe_placement_choose(p, attempts, now_us(p), ret);
+        enum lathe_placement_answer answer =
+            lathe_placement_choose(p, attempts, lathe_placement_now_us(p), ret);
         if (answer == LATHE_PLACE_FOUND) {
             book(p, attempts, ret);
             break;
@@ -261,12 +262,12 @@ static void note_failure(struct lathe_placement *p, struct lathe_attempts *attem
                       LATHE_LABELS(name, lathe_hw_verdict_name(verdict)), 1);
     snprintf(attempts->reason, sizeof attempts->reason, "%.220s", reason);
     if (verdict == LATHE_HW_BUSY) {
-        lathe_health_busy(&use->health, use->active, reason, now_us(p));
+        lathe_health_busy(&use->health, use->active, reason, lathe_placement_now_us(p));
         if (++attempts->busy >= BUSY_LIMIT)
             *failed |= 1u << place->step;
         return;
     }
-    if (lathe_health_failed(&use->health, place->step, verdict, reason, now_us(p)))
+    if (lathe_health_failed(&use->health, place->step, verdict, reason, lathe_placement_now_us(p)))
         p->misbehaved = true;
     if (verdict == LATHE_HW_LOST)
         *failed |= (1u << LATHE_STEP_ALL_SOFTWARE) - 1;
@@ -306,7 +307,8 @@ bool lathe_placement_tend(struct lathe_placement *p, struct lathe_cancel *cancel
         lathe_pool_cool(p->pool, WARM_SECONDS);
     pthread_mutex_lock(&p->lock);
     for (unsigned i = 0; i < p->n_devices; i++) {
-        if (p->use[i].is_gone || !lathe_health_is_due(&p->use[i].health, now_us(p)) ||
+        if (p->use[i].is_gone ||
+            !lathe_health_is_due(&p->use[i].health, lathe_placement_now_us(p)) ||
             lathe_cancel_is_triggered(cancel))
             continue;
         struct lathe_hw_device device = p->devices[i];
@@ -321,7 +323,8 @@ bool lathe_placement_tend(struct lathe_placement *p, struct lathe_cancel *cancel
         if (works)
             p->devices[i] = device;
         lathe_health_tried(&p->use[i].health, works,
-                           open && open->reason[0] ? open->reason : "it does not open", now_us(p));
+                           open && open->reason[0] ? open->reason : "it does not open",
+                           lathe_placement_now_us(p));
         pthread_cond_broadcast(&p->changed);
     }
     bool misbehaved = p->misbehaved;

@@ -19,6 +19,8 @@ struct lathe_placement_use {
     unsigned lanes, active;
     bool is_tried; /* by a probe, right now */
     bool is_gone;  /* it was there before */
+    struct lathe_hw_load load;
+    int64_t load_us; /* when it was told; 0 = never */
 };
 
 enum lathe_device_state {
@@ -55,6 +57,9 @@ enum lathe_placement_answer lathe_placement_choose(struct lathe_placement *p,
 
 /* With the lock held. */
 enum lathe_device_state lathe_placement_state(const struct lathe_placement_use *use);
+
+/* --- placement.c --- */
+int64_t lathe_placement_now_us(const struct lathe_placement *p);
 
 /* --- placement_metrics.c --- */
 /* As --json and metrics call it: "in service". */

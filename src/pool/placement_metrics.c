@@ -8,6 +8,8 @@
 
 #include "lathe/metrics.h"
 
+#define LOAD_FRESH_US (60 * 1000000LL)
+
 void lathe_placement_device_name(const struct lathe_hw_device *device, char *ret, size_t size)
 {
     snprintf(ret, size, "%s:%s", lathe_encoder_name(device->family), device->path);
@@ -50,12 +52,49 @@ static void set_trials(const struct lathe_hw_device *device, const char *name)
     }
 }
 
+void lathe_placement_note_load(struct lathe_placement *p, const struct lathe_place *place,
+                               const struct lathe_hw_load *load)
+{
+    if (place->device < 0)
+        return;
+    char name[LATHE_DEVICE_NAME_MAX];
+    pthread_mutex_lock(&p->lock);
+    lathe_placement_device_name(&p->devices[place->device], name, sizeof name);
+    p->use[place->device].load = *load;
+    p->use[place->device].load_us = lathe_placement_now_us(p);
+    pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < load->n_engines; i++)
+        if (load->engines[i].busy_us >= 0)
+            lathe_metrics_add(LATHE_METRIC_DEVICE_ENGINE_BUSY,
+                              LATHE_LABELS(name, load->engines[i].name),
+                              (double)load->engines[i].busy_us / 1e6);
+}
+
+/* What was told long ago says nothing about now. */
+static void set_load(const struct lathe_placement_use *use, const char *name, int64_t now_us)
+{
+    const struct lathe_hw_load *load = &use->load;
+    if (!use->load_us || now_us - use->load_us > LOAD_FRESH_US)
+        return;
+    for (unsigned i = 0; i < load->n_engines; i++)
+        if (load->engines[i].ratio >= 0)
+            lathe_metrics_set(LATHE_METRIC_DEVICE_ENGINE_USE,
+                              LATHE_LABELS(name, load->engines[i].name), load->engines[i].ratio);
+    if (load->memory_used_bytes >= 0)
+        lathe_metrics_set(LATHE_METRIC_DEVICE_MEMORY_USED, LATHE_LABELS(name),
+                          (double)load->memory_used_bytes);
+    if (load->sessions >= 0)
+        lathe_metrics_set(LATHE_METRIC_DEVICE_SESSIONS, LATHE_LABELS(name), load->sessions);
+}
+
 void lathe_placement_collect(struct lathe_placement *p)
 {
     static const enum lathe_metric filled[] = {
-        LATHE_METRIC_DEVICE_INFO,      LATHE_METRIC_DEVICE_USABLE, LATHE_METRIC_DEVICE_STATE,
-        LATHE_METRIC_DEVICE_TRIAL,     LATHE_METRIC_DEVICE_TRIALS, LATHE_METRIC_DEVICE_LANES,
-        LATHE_METRIC_DEVICE_LANES_BUSY};
+        LATHE_METRIC_DEVICE_INFO,        LATHE_METRIC_DEVICE_USABLE,
+        LATHE_METRIC_DEVICE_STATE,       LATHE_METRIC_DEVICE_TRIAL,
+        LATHE_METRIC_DEVICE_TRIALS,      LATHE_METRIC_DEVICE_LANES,
+        LATHE_METRIC_DEVICE_LANES_BUSY,  LATHE_METRIC_DEVICE_ENGINE_USE,
+        LATHE_METRIC_DEVICE_MEMORY_USED, LATHE_METRIC_DEVICE_SESSIONS};
     for (size_t i = 0; i < sizeof filled / sizeof filled[0]; i++)
         lathe_metrics_clear(filled[i]);
     pthread_mutex_lock(&p->lock);
@@ -73,6 +112,7 @@ void lathe_placement_collect(struct lathe_placement *p)
         lathe_metrics_set(LATHE_METRIC_DEVICE_LANES, labels, p->use[i].lanes);
         lathe_metrics_set(LATHE_METRIC_DEVICE_LANES_BUSY, labels, p->use[i].active);
         set_trials(d, name);
+        set_load(&p->use[i], name, lathe_placement_now_us(p));
     }
     pthread_mutex_unlock(&p->lock);
 }

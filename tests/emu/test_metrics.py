@@ -174,6 +174,21 @@ def frames_agree(figures, steps):
     assert bool(by_gpu) == bool(steps & {"1", "2", "3"}), f"steps {steps}: {frames}"
 
 
+def load_agrees(case, figures, steps):
+    """What the emulated NVML says of a device that worked a moment ago; a VA driver has no kernel
+    beneath it that would."""
+    name = "lathe_device_engine_utilization_ratio"
+    engines = {engine for _, engine in figures.by(name, "device", "engine")}
+    told = [value for n, _, value in figures.samples if n == name]
+    if case.family == "vaapi" or not steps & {"1", "2", "3"}:
+        assert not told, figures.samples
+        return
+    assert engines <= {"encoder", "decoder", "gpu"} and len(told) == 3, figures.samples
+    assert all(0 <= value <= 1 for value in told), told
+    assert sum(figures.by("lathe_device_memory_used_bytes", "device").values()) > 1 << 20
+    assert len([n for n, _, _ in figures.samples if n == "lathe_device_encoder_sessions"]) == 1
+
+
 def left_agree(figures, job, verdicts):
     """Counted by reason, as often as the chunks' own results say it."""
     told = collections.Counter(
@@ -205,6 +220,8 @@ def say_what_the_table_says(box, case, expected, worker, usual):
     # On a slow machine a device that lacks nothing any more may have been tried anew by now.
     if all(found_by_probe(s, usual) == found for s in scrapes) or not at_probe:
         frames_agree(scrapes[-1], steps)
+        if said[-1] == "in service":
+            load_agrees(case, scrapes[-1], steps)
     leave = not at_probe and said[0] != "none leaves"
     left_agree(scrapes[-1], job, set(said[0].split(", ")) if leave else set())
     states, state = {s.state(device) for s in scrapes}, usually if at_probe else said[-1]

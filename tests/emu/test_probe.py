@@ -111,6 +111,18 @@ def no_hardware(box):
 
 # --- what is missing, and what is taken ---
 
+def upgraded_without_reboot(box):
+    plan = "fault device.list do=fail code=803"
+    found = probe(box, "ada", plan)
+    assert "kernel and its libraries are of different versions" in found.summary, found.summary
+    run = box.run("ada", [LATHE, "doctor", "--json"], plan=plan, timeout=240,
+                  options=["--render", box.path("dri")],
+                  env={"LATHE_HARDWARE_CACHE": "", "LATHE_STATE_DIR": str(box.path("state"))})
+    faults = [f for f in json.loads(run.out)["findings"]
+              if f["id"] == "host.gpu" and "different versions" in f["what"]]
+    assert run.code == 1 and len(faults) == 1 and "reboot" in faults[0]["cure"], run.out
+
+
 def old_driver(box):
     found = probe(box, "ada", "set driver 390.25")
     found.is_("absent", *H264, reason="required nvenc API version")
@@ -216,6 +228,7 @@ def several_devices(box):
 TESTS = [
     ("everything on ada", ada), ("everything on intel", intel),
     ("lesser profiles", lesser_profiles), ("no hardware", no_hardware),
+    ("upgraded without a reboot", upgraded_without_reboot),
     ("old driver", old_driver), ("features missing", features_missing), ("busy", busy),
     ("hangs", hangs), ("crashes", crashes), ("sticky", sticky), ("lost and back", lost_and_back),
     ("lost meanwhile", lost_meanwhile),
