@@ -155,6 +155,7 @@ static void assert_same_job(const struct lathe_job *a, const struct lathe_job *b
 {
     assert_string_equal(a->id, b->id);
     assert_string_equal(a->source_key, b->source_key);
+    assert_string_equal(lathe_job_source(a), lathe_job_source(b));
     assert_int_equal(a->source_is_local, b->source_is_local);
     assert_int_equal(a->n_renditions, b->n_renditions);
     for (int i = 0; i < a->n_renditions; i++) {
@@ -208,6 +209,10 @@ static void test_round_trips(void **state)
     round_trip(&job);
     free(job.source_key);
     job.source_key = strdup("/caf\xe9/\xff.mp4"); /* names on disk are bytes, not UTF-8 */
+    round_trip(&job);
+    assert_string_equal(lathe_job_source(&job), job.source_key);
+    assert_int_equal(lathe_job_name_source(&job, "films/caf\xe9 1.mp4"), 0);
+    assert_string_equal(lathe_job_source(&job), "caf\xe9 1.mp4");
     round_trip(&job);
     lathe_job_finish(&job);
 }

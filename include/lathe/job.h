@@ -72,6 +72,7 @@ struct lathe_job {
     char id[LATHE_ID_MAX + 1];
     char *source_key;     /* object key, or (virtual source) an absolute local path */
     bool source_is_local; /* source_key is a path: chunks are virtual */
+    char *source_name;    /* what its file was called when it was submitted; NULL: not known */
     /* A foreign producer has cut the source already: its pictures are those of so many objects
      * chunks/{job}/chunk_000.ts …, joined; its sound is that of source_key, which is the first of
      * them where there is no other. 0 = not so. */
@@ -95,6 +96,10 @@ struct lathe_job {
 /* Defaults of DESIGN ("Presets and rate control"); no rendition yet. */
 void lathe_job_init(struct lathe_job *job);
 void lathe_job_finish(struct lathe_job *job); /* frees what the job owns */
+/* The source as people know it: its name, or else its key. Not NULL once it is validated. */
+const char *lathe_job_source(const struct lathe_job *job);
+/* Sets source_name to the last part of `path`. 0 or -ENOMEM. */
+int lathe_job_name_source(struct lathe_job *job, const char *path);
 
 /* Appends a rendition written as "720p", "720p:2500k" or "720p:2500"; bitrate default by height
  * (2160p 16000, 1440p 9000, 1080p 5000, 720p 2500, 480p 1200, 360p 800, others interpolated). */

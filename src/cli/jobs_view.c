@@ -59,9 +59,12 @@ json_t *lathe_job_json(const struct lathe_job_view *view)
         "replanned", text_or_null(view->replan), "request", parsed(view->record));
 }
 
-/* The last part of the source's name. */
+/* What the source was called, or the last part of its key. */
 static const char *source_of(const json_t *record)
 {
+    const char *name = json_string_value(json_object_get(record, "source_name"));
+    if (name)
+        return name;
     const char *key = json_string_value(json_object_get(record, "source_key"));
     const char *slash = key ? strrchr(key, '/') : NULL;
     return slash ? slash + 1 : key ? key : "-";

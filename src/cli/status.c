@@ -90,7 +90,9 @@ static void print_job(const struct lathe_job_view *view)
     printf("job %s: %s\n", view->id, lathe_job_status_name(view->status));
     if (view->error)
         printf("  why       %s\n", view->error);
-    printf("  source    %s\n", source ? source : "?");
+    const char *name = json_string_value(json_object_get(request, "source_name"));
+    printf("  source    %s%s%s\n", name ? name : "", name ? ", stored as " : "",
+           source ? source : "?");
     print_renditions(request);
     printf("  created   %s ago, priority %d\n", age, view->priority);
     if (view->finished_us) {

@@ -94,6 +94,8 @@ static int name_job(struct submit *s, struct lathe_error *err)
     if (s->input.path) {
         extension_of(s->input.path, extension);
         s->job.source_key = lathe_format("raw/%s.%s", id, extension);
+        if (lathe_job_name_source(&s->job, s->input.path) < 0)
+            return lathe_error_nomem(err);
     } else {
         s->job.source_key = strdup(s->settings->input);
     }

@@ -99,7 +99,7 @@ static int read_job(const json_t *json, const char *name, struct lathe_job *ret,
     free(ret->source_key);
     ret->source_key = lathe_format("raw/%s.%s", id, extension);
     ret->source_is_local = false;
-    if (!ret->source_key)
+    if (!ret->source_key || (name && *name && lathe_job_name_source(ret, name) < 0))
         r = lathe_error_nomem(err);
     if (r == 0)
         r = lathe_job_validate(ret, err);

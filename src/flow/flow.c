@@ -26,6 +26,30 @@ void lathe_flow_job_finish(struct lathe_flow_job *fj)
     *fj = (struct lathe_flow_job){0};
 }
 
+/* The first path in `text` that is the source, or lies in the job's folder; NULL: there is none. */
+static char *find_path(const struct lathe_flow_job *fj, char *text, size_t *ret_length)
+{
+    char *at = fj->source_path ? strstr(text, fj->source_path) : NULL;
+    *ret_length = at ? strlen(fj->source_path) : 0;
+    if (!at && fj->dir && (at = strstr(text, fj->dir)))
+        *ret_length = strcspn(at, " ,:;'\"\n");
+    return at;
+}
+
+void lathe_flow_name_source(const struct lathe_flow_job *fj, struct lathe_error *why)
+{
+    const char *name = lathe_job_source(&fj->job);
+    size_t length;
+    char *at;
+    if (!name || fj->job.source_is_local)
+        return;
+    while ((at = find_path(fj, why->what, &length))) {
+        char rest[sizeof why->what];
+        snprintf(rest, sizeof rest, "%s", at + length);
+        snprintf(at, sizeof why->what - (size_t)(at - why->what), "%s%s", name, rest);
+    }
+}
+
 static int load_record(struct lathe_flow *flow, const char *job_id, struct lathe_flow_job *fj,
                        struct lathe_error *err)
 {

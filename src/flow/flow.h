@@ -27,6 +27,8 @@ struct lathe_flow_job {
 int lathe_flow_job_load(struct lathe_flow *flow, const char *job_id, uint64_t fence, bool planned,
                         struct lathe_flow_job *ret, struct lathe_error *err);
 void lathe_flow_job_finish(struct lathe_flow_job *fj);
+/* Puts the source's name in the place of paths of scratch files, which mean nothing to people. */
+void lathe_flow_name_source(const struct lathe_flow_job *fj, struct lathe_error *why);
 
 /* --- lease.c --- */
 /* The lease is renewed while a step works with the copy *ret_own, whose cancel fires, too, when the

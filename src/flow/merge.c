@@ -313,6 +313,8 @@ static int merge_granted(struct lathe_flow *flow, const char *job_id, uint64_t f
     bool loaded = r == 0;
     if (r == 0)
         r = merge(&m, done, count, &why);
+    if (r < 0 && loaded)
+        lathe_flow_name_source(&m.fj, &why);
     if (r < 0 && m.n_odd > 0) {
         r = lathe_flow_reopen(flow, &m.fj.job, &work, fence, m.odd, m.n_odd, &why, err);
     } else if (r < 0 && !loaded) {

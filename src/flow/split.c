@@ -222,6 +222,8 @@ static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
     char *source_path = r == 0 ? fj.source_path : NULL; /* it is cut next */
     if (r == 0)
         fj.source_path = NULL;
+    else if (r < 0 && err)
+        lathe_flow_name_source(&fj, err);
     lathe_flow_job_finish(&fj);
     if (r == 0)
         r = lathe_flow_job_load(flow, job_id, fence, true, &fj, err);
@@ -253,6 +255,8 @@ static int split(struct lathe_flow *flow, const char *job_id, uint64_t fence,
     if (r == 0 && is_cut && verdict != LATHE_GONE)
         r = lathe_flow_cut(flow, &fj, fence, units, count, err);
     free(units);
+    if (r < 0 && err)
+        lathe_flow_name_source(&fj, err);
     lathe_flow_job_finish(&fj);
     return r;
 }

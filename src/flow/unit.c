@@ -94,6 +94,7 @@ static int run_unit(struct lathe_flow *flow, const struct lathe_claim *claim,
     int r = lathe_flow_job_load(flow, claim->job_id, claim->fence, true, &fj, &why);
     if (r == 0) {
         r = make_result(flow, &fj, claim, &result, &why);
+        lathe_flow_name_source(&fj, &why);
         lathe_flow_job_finish(&fj);
     }
     if (r < 0) {

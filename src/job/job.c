@@ -3,6 +3,7 @@
  * A job's defaults and the checks that every job passes, whoever wrote it.
  */
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,21 @@ void lathe_job_init(struct lathe_job *job)
 void lathe_job_finish(struct lathe_job *job)
 {
     free(job->source_key);
+    free(job->source_name);
     *job = (struct lathe_job){0};
+}
+
+const char *lathe_job_source(const struct lathe_job *job)
+{
+    return job->source_name ? job->source_name : job->source_key;
+}
+
+int lathe_job_name_source(struct lathe_job *job, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    free(job->source_name);
+    job->source_name = strndup(slash ? slash + 1 : path, NAME_MAX);
+    return job->source_name ? 0 : -ENOMEM;
 }
 
 bool lathe_job_id_is_valid(const char *id)

@@ -31,6 +31,8 @@ int lathe_job_to_json(const struct lathe_job *job, json_t **ret)
     lathe_json_put_int(&out, "v", JOB_VERSION);
     lathe_json_put_text(&out, "job_id", job->id);
     lathe_json_put_path(&out, "source_key", job->source_key);
+    if (job->source_name)
+        lathe_json_put_path(&out, "source_name", job->source_name);
     lathe_json_put(&out, "source_is_local", json_boolean(job->source_is_local));
     if (job->parts)
         lathe_json_put_int(&out, "parts", job->parts);
@@ -109,6 +111,8 @@ static int read_job(const json_t *json, struct lathe_job *job, struct lathe_erro
     if (!in.code && job->id[0] == '\0')
         lathe_json_in_fail(&in, "\"job_id\" is empty");
     job->source_key = lathe_json_in_path(&in, "source_key", PATH_MAX - 1);
+    if (lathe_json_in_has(&in, "source_name"))
+        job->source_name = lathe_json_in_path(&in, "source_name", NAME_MAX);
     job->source_is_local = lathe_json_in_bool_or(&in, "source_is_local", false);
     job->parts = (uint32_t)lathe_json_in_int_or(&in, "parts", 0, LATHE_PLAN_CHUNKS_MAX, 0);
     read_choices(&in, job);

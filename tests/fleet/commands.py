@@ -142,6 +142,7 @@ def submit_and_list():
     shown = [one for one in asked("list")["jobs"] if one["job_id"] == job][0]
     assert shown["status"] == "queued" and shown["priority"] == 7, shown
     assert shown["request"]["source_key"] == f"raw/{job}.mkv", shown
+    assert shown["request"]["source_name"] == "clip.mkv" and "clip.mkv" in lathe("list"), shown
     assert job in lathe("list", "--filter", "open") and job not in lathe("list", "--filter", "ended")
     status = asked("status", job)
     assert [unit["kind"] for unit in status["units"]] in (["split", "merge"], ["merge", "split"])
@@ -274,6 +275,7 @@ def poison_fails_and_is_retried():
     status = asked("status", job)
     assert status["status"] == "failed" and status["error"], status
     assert status["error"].splitlines()[0] in lathe("status", job)
+    assert "poison.mkv" in status["error"] and "/" not in status["error"], status["error"]
     assert any(unit["error"] for unit in status["units"]), status
     findings = asked("doctor", code=0)["findings"]
     assert any(f["id"] == "fleet.failed-jobs" and job in f["cure"] for f in findings), findings
