@@ -80,6 +80,28 @@ int emu_cuda_device_count(void)
     return count < 0 ? 0 : count > EMU_CUDA_MAX_DEVICES ? EMU_CUDA_MAX_DEVICES : (int)count;
 }
 
+/* CUDA_VISIBLE_DEVICES, as the CUDA manual has it: numbers in the order wanted, up to the first
+ * that is none. Handles of devices are their true numbers, and only ordinals count what is visible.
+ */
+static int list_visible(int ret[EMU_CUDA_MAX_DEVICES])
+{
+    const char *at = getenv("CUDA_VISIBLE_DEVICES");
+    int total = emu_cuda_device_count(), count = 0;
+
+    for (int i = 0; !at && i < total; i++)
+        ret[count++] = i;
+    while (at && *at && count < total) {
+        char *end;
+        long number = strtol(at, &end, 10);
+
+        if (end == at || number < 0 || number >= total)
+            break;
+        ret[count++] = (int)number;
+        at = *end == ',' ? end + 1 : "";
+    }
+    return count;
+}
+
 bool emu_cuda_device_valid(CUdevice device)
 {
     return device >= 0 && device < emu_cuda_device_count();
@@ -101,7 +123,7 @@ CUresult cuInit(unsigned int flags)
         return (CUresult)EMU_CUDA_INVALID_VALUE;
     fault = emu_point("device.list", 0);
     code = emu_fault_code(fault, EMU_CUDA_OUT_OF_MEMORY, EMU_CUDA_NO_DEVICE, EMU_CUDA_UNKNOWN);
-    if (!code && !emu_cuda_device_count())
+    if (!code && !list_visible((int[EMU_CUDA_MAX_DEVICES]){0}))
         code = EMU_CUDA_NO_DEVICE;
     if (code)
         return (CUresult)code;
@@ -129,7 +151,7 @@ CUresult cuDeviceGetCount(int *count)
 {
     if (!initialized)
         return (CUresult)EMU_CUDA_NOT_INITIALIZED;
-    *count = emu_cuda_device_count();
+    *count = list_visible((int[EMU_CUDA_MAX_DEVICES]){0});
     return CUDA_SUCCESS;
 }
 
@@ -142,11 +164,14 @@ static CUresult check_device(CUdevice device)
 
 CUresult cuDeviceGet(CUdevice *device, int ordinal)
 {
-    CUresult ret = check_device(ordinal);
+    int visible[EMU_CUDA_MAX_DEVICES];
 
-    if (!ret)
-        *device = ordinal;
-    return ret;
+    if (!initialized)
+        return (CUresult)EMU_CUDA_NOT_INITIALIZED;
+    if (ordinal < 0 || ordinal >= list_visible(visible))
+        return (CUresult)EMU_CUDA_INVALID_DEVICE;
+    *device = visible[ordinal];
+    return CUDA_SUCCESS;
 }
 
 CUresult cuDeviceGetName(char *name, int length, CUdevice device)

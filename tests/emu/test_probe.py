@@ -109,6 +109,16 @@ def no_hardware(box):
     assert found.summary.startswith("no GPU: the NVIDIA driver finds no device"), found.summary
 
 
+def one_of_several(box):
+    """What lathe-worker@1.service sets: the second card is the only one there is."""
+    found = probe(box, "ada", "set devices 2", env={"CUDA_VISIBLE_DEVICES": "1"})
+    devices = [(d["path"], d["id"]) for d in found.devices if d["family"] == "nvenc"]
+    assert devices == [("0", "0000:02:00.0")], devices
+    found.works(H264)
+    inits = found.run.all("nvenc.init")
+    assert inits and all(e["device"] == "1" for e in inits), inits
+
+
 # --- what is missing, and what is taken ---
 
 def upgraded_without_reboot(box):
@@ -228,6 +238,7 @@ def several_devices(box):
 TESTS = [
     ("everything on ada", ada), ("everything on intel", intel),
     ("lesser profiles", lesser_profiles), ("no hardware", no_hardware),
+    ("one of several", one_of_several),
     ("upgraded without a reboot", upgraded_without_reboot),
     ("old driver", old_driver), ("features missing", features_missing), ("busy", busy),
     ("hangs", hangs), ("crashes", crashes), ("sticky", sticky), ("lost and back", lost_and_back),

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Servers go away in the middle of a job and come back; the state is emptied."""
+import os
 import time
 
 import fleet as servers
 import test_deaths
 
-AWAY_S = 15  # longer than any lease, session and driver's own patience here
+# Longer than any lease, session and driver's own patience here.
+AWAY_S = float(os.environ.get("LATHE_TEST_AWAY_SECONDS", "15"))
 
 
 def outage(name, verb="kill"):
