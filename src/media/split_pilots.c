@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Pilots of the plan: where, and at which rate factor. Sizes are not trusted far from the factor
- * that they were made with, so one trial encode brings that of the pilots near.
+ * that they were made with, so trial encodes of one place bring that of the pilots near: one, or
+ * two where that moves it far. Grain makes the second one worth it: between the factors at which
+ * grain is coded and at which it is dropped sizes fall several times faster than elsewhere.
  */
 #include <errno.h>
 #include <math.h>
@@ -12,6 +14,7 @@
 
 /* One place may be unlike the rest: it moves the guess so far, it does not replace it. */
 #define TRIAL_REACH 5.0
+#define TRIAL_NEAR 1.5 /* a smaller move needs no second trial */
 #define QUALITY_MIN 8.0
 #define QUALITY_MAX 46.0
 
@@ -53,10 +56,11 @@ static int copy_chunks(struct lathe_plan *plan)
     return 0;
 }
 
-/* The plan has one pilot: encodes it at a guess, and moves the guess to the factor that it asks
- * for. */
-static int find_quality(const struct lathe_order *order, struct lathe_plan *plan,
-                        const struct media_scan *scan, struct lathe_error *err)
+/* The plan has one pilot: encodes it at the plan's factors; `ret` are those that its sizes ask for.
+ */
+static int try_once(const struct lathe_order *order, struct lathe_plan *plan,
+                    const struct media_scan *scan, double ret[LATHE_RENDITIONS_MAX],
+                    struct lathe_error *err)
 {
     struct media_stretch stretch = {
         .plan = plan,
@@ -66,24 +70,54 @@ static int find_quality(const struct lathe_order *order, struct lathe_plan *plan
     const int passes = plan->passes;
     plan->passes = 1; /* one short pilot stands for the whole */
     media_stretch_of_pilot(&stretch, 0);
-    for (int i = 0; i < plan->n_renditions; i++) {
-        plan->renditions[i].pilot_quality = lathe_rate_guess(plan, i);
+    for (int i = 0; i < plan->n_renditions; i++)
         stretch.rates[i].quality = plan->renditions[i].pilot_quality;
-    }
     int r = media_stretch_run(&stretch, err);
     for (int i = 0; i < plan->n_renditions && r >= 0; i++) {
-        struct lathe_plan_rendition *rendition = &plan->renditions[i];
-        const double guess = rendition->pilot_quality;
         struct lathe_rate rate;
         if (lathe_rate_for_chunk(plan, i, 0, &stretch.samples[i], NULL, 0, &rate) < 0)
             r = lathe_error_nomem(err);
         else
-            rendition->pilot_quality =
-                fmin(fmax(fmin(fmax(rate.quality, guess - TRIAL_REACH), guess + TRIAL_REACH),
-                          QUALITY_MIN),
-                     QUALITY_MAX);
+            ret[i] = rate.quality;
     }
     plan->passes = passes;
+    return r;
+}
+
+static double within_reach(double quality, double guess)
+{
+    quality = fmin(fmax(quality, guess - TRIAL_REACH), guess + TRIAL_REACH);
+    return fmin(fmax(quality, QUALITY_MIN), QUALITY_MAX);
+}
+
+/* Where a trial asks for the factor that it was made with, by the line through two of them. */
+static double meet(const double quality[2], const double asked[2])
+{
+    double off[2] = {asked[0] - quality[0], asked[1] - quality[1]};
+    bool crosses = fabs(off[1] - off[0]) > 0.01 && (off[0] < 0) != (off[1] < 0);
+    return crosses ? quality[1] - off[1] * (quality[1] - quality[0]) / (off[1] - off[0]) : asked[1];
+}
+
+static int find_quality(const struct lathe_order *order, struct lathe_plan *plan,
+                        const struct media_scan *scan, struct lathe_error *err)
+{
+    double guess[LATHE_RENDITIONS_MAX], asked[2][LATHE_RENDITIONS_MAX];
+    bool is_near = true;
+    for (int i = 0; i < plan->n_renditions; i++)
+        guess[i] = plan->renditions[i].pilot_quality = lathe_rate_guess(plan, i);
+    int r = try_once(order, plan, scan, asked[0], err);
+    for (int i = 0; i < plan->n_renditions && r >= 0; i++) {
+        plan->renditions[i].pilot_quality = within_reach(asked[0][i], guess[i]);
+        is_near = is_near && fabs(plan->renditions[i].pilot_quality - guess[i]) < TRIAL_NEAR;
+    }
+    if (r < 0 || is_near)
+        return r;
+    r = try_once(order, plan, scan, asked[1], err);
+    for (int i = 0; i < plan->n_renditions && r >= 0; i++) {
+        double *quality = &plan->renditions[i].pilot_quality;
+        *quality = within_reach(
+            meet((double[]){guess[i], *quality}, (double[]){asked[0][i], asked[1][i]}), guess[i]);
+    }
     return r;
 }
 
