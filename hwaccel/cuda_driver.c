@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "cuda_driver.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lathe/base.h"
+#include "library.h"
 #include "nvml.h"
 
 /* Of cuda.h, which is not needed for a handful of functions whose ABI is fixed. */
@@ -30,14 +30,8 @@ struct cuda {
     int (*device_pci)(char *id, int size, int device);
 };
 
-#define SYMBOL(member, name)                                                                       \
-    {                                                                                              \
-        name, offsetof(struct cuda, member)                                                        \
-    }
-static const struct {
-    const char *name;
-    size_t offset;
-} symbols[] = {
+#define SYMBOL(member, name) LATHE_LIBRARY_SYMBOL(struct cuda, member, name)
+static const struct lathe_library_symbol symbols[] = {
     SYMBOL(init, "cuInit"),
     SYMBOL(device_count, "cuDeviceGetCount"),
     SYMBOL(device_get, "cuDeviceGet"),
@@ -51,14 +45,9 @@ static const struct {
 
 static bool load(struct cuda *cuda)
 {
-    cuda->library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!cuda->library)
-        return false;
-    for (size_t i = 0; i < LATHE_COUNT(symbols); i++) {
-        void *found = dlsym(cuda->library, symbols[i].name);
-        memcpy((char *)cuda + symbols[i].offset, &found, sizeof(found));
-    }
-    return cuda->init && cuda->device_count && cuda->device_get && cuda->device_name;
+    cuda->library = lathe_library_open("libcuda.so.1", symbols, LATHE_COUNT(symbols), cuda);
+    return cuda->library && cuda->init && cuda->device_count && cuda->device_get &&
+           cuda->device_name;
 }
 
 /* With the version of the driver package, since CUDA's own does not change with every driver. */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,6 +35,13 @@ static bool is_new(struct reading *reading, const struct client *client)
     return true;
 }
 
+static void add(struct lathe_hw_load *load, const char *name, int64_t busy_us)
+{
+    struct lathe_hw_engine *engine = lathe_hw_load_engine(load, name);
+    if (engine)
+        engine->busy_us = (engine->busy_us < 0 ? 0 : engine->busy_us) + busy_us;
+}
+
 /* "drm-engine-video:\t123456789 ns"; "drm-engine-capacity-video:\t2" is something else. */
 static void take_engine(struct lathe_hw_load *load, const char *line)
 {
@@ -44,9 +50,7 @@ static void take_engine(struct lathe_hw_load *load, const char *line)
     if (sscanf(line, "drm-engine-%63[^:]: %llu ns", name, &ns) != 2 ||
         strncmp(name, "capacity-", 9) == 0 || ns > INT64_MAX)
         return;
-    struct lathe_hw_engine *engine = lathe_hw_load_engine(load, name);
-    if (engine)
-        engine->busy_us = (engine->busy_us < 0 ? 0 : engine->busy_us) + (int64_t)(ns / 1000);
+    add(load, name, (int64_t)(ns / 1000));
 }
 
 static void take_file(struct reading *reading, FILE *f)
@@ -64,11 +68,8 @@ static void take_file(struct reading *reading, FILE *f)
     }
     if (!has_id || !is_new(reading, &client))
         return;
-    for (unsigned i = 0; i < own.n_engines; i++) {
-        struct lathe_hw_engine *engine = lathe_hw_load_engine(reading->load, own.engines[i].name);
-        if (engine)
-            engine->busy_us = (engine->busy_us < 0 ? 0 : engine->busy_us) + own.engines[i].busy_us;
-    }
+    for (unsigned i = 0; i < own.n_engines; i++)
+        add(reading->load, own.engines[i].name, own.engines[i].busy_us);
 }
 
 int lathe_drm_usage(const char *folder, struct lathe_hw_load *ret)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "nvml.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "lathe/base.h"
+#include "library.h"
 
 /* Of nvml.h, which is not needed for a handful of functions whose ABI is fixed. */
 typedef struct nvml_device *nvml_device;
@@ -30,17 +29,11 @@ static struct nvml {
                          unsigned *latency_us);
 } nvml;
 
-#define SYMBOL(member, name)                                                                       \
-    {                                                                                              \
-        name, offsetof(struct nvml, member)                                                        \
-    }
+#define SYMBOL(member, name) LATHE_LIBRARY_SYMBOL(struct nvml, member, name)
 
 static const struct nvml *load(void)
 {
-    static const struct {
-        const char *name;
-        size_t offset;
-    } symbols[] = {
+    static const struct lathe_library_symbol symbols[] = {
         SYMBOL(init, "nvmlInit_v2"),
         SYMBOL(driver_version, "nvmlSystemGetDriverVersion"),
         SYMBOL(by_pci, "nvmlDeviceGetHandleByPciBusId_v2"),
@@ -53,12 +46,8 @@ static const struct nvml *load(void)
     if (nvml.is_looked_for)
         return nvml.is_there ? &nvml : NULL;
     nvml.is_looked_for = true;
-    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    for (size_t i = 0; library && i < LATHE_COUNT(symbols); i++) {
-        void *found = dlsym(library, symbols[i].name);
-        memcpy((char *)&nvml + symbols[i].offset, &found, sizeof(found));
-    }
-    nvml.is_there = nvml.init && nvml.init() == 0;
+    nvml.is_there = lathe_library_open("libnvidia-ml.so.1", symbols, LATHE_COUNT(symbols), &nvml) &&
+                    nvml.init && nvml.init() == 0;
     return nvml.is_there ? &nvml : NULL;
 }
 

@@ -246,6 +246,19 @@ static void test_newer_record(void **state)
     json_decref(json);
 }
 
+/* It is printed, whoever wrote the record. */
+static void test_source_name_is_a_name(void **state)
+{
+    (void)state;
+    json_t *json = json_pack("{s:s, s:s, s:s, s:[s]}", "job_id", "a-1", "source_key", "raw/a.mp4",
+                             "source_name", "/var/lib/\x1b[2Jfilm\n.mp4", "renditions", "720p");
+    struct lathe_job job;
+    assert_int_equal(lathe_job_from_json(json, &job, NULL), 0);
+    assert_string_equal(lathe_job_source(&job), "?[2Jfilm?.mp4");
+    lathe_job_finish(&job);
+    json_decref(json);
+}
+
 static void test_json_refuses(void **state)
 {
     (void)state;
@@ -378,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_minimal_json),
         cmocka_unit_test(test_newer_record),
+        cmocka_unit_test(test_source_name_is_a_name),
         cmocka_unit_test(test_json_refuses),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_keys),

@@ -98,7 +98,7 @@ void lathe_job_init(struct lathe_job *job);
 void lathe_job_finish(struct lathe_job *job); /* frees what the job owns */
 /* The source as people know it: its name, or else its key. Not NULL once it is validated. */
 const char *lathe_job_source(const struct lathe_job *job);
-/* Sets source_name to the last part of `path`. 0 or -ENOMEM. */
+/* Sets source_name to the last part of `path`, fit for a terminal. 0 or -ENOMEM. */
 int lathe_job_name_source(struct lathe_job *job, const char *path);
 
 /* Appends a rendition written as "720p", "720p:2500k" or "720p:2500"; bitrate default by height

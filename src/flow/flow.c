@@ -39,14 +39,16 @@ static char *find_path(const struct lathe_flow_job *fj, char *text, size_t *ret_
 void lathe_flow_name_source(const struct lathe_flow_job *fj, struct lathe_error *why)
 {
     const char *name = lathe_job_source(&fj->job);
+    const char *end = why->what + sizeof why->what;
     size_t length;
-    char *at;
     if (!name || fj->job.source_is_local)
         return;
-    while ((at = find_path(fj, why->what, &length))) {
+    /* From behind what was put in: a name may look like a path. */
+    for (char *at = why->what; (at = find_path(fj, at, &length));) {
         char rest[sizeof why->what];
         snprintf(rest, sizeof rest, "%s", at + length);
-        snprintf(at, sizeof why->what - (size_t)(at - why->what), "%s%s", name, rest);
+        snprintf(at, (size_t)(end - at), "%s%s", name, rest);
+        at += strnlen(at, strlen(name));
     }
 }
 

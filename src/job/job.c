@@ -2,6 +2,7 @@
 /*
  * A job's defaults and the checks that every job passes, whoever wrote it.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -40,6 +41,9 @@ int lathe_job_name_source(struct lathe_job *job, const char *path)
     const char *slash = strrchr(path, '/');
     free(job->source_name);
     job->source_name = strndup(slash ? slash + 1 : path, NAME_MAX);
+    for (char *c = job->source_name; c && *c; c++)
+        if (iscntrl((unsigned char)*c))
+            *c = '?';
     return job->source_name ? 0 : -ENOMEM;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "json_io.h"
+#include "lathe/base.h"
 #include "lathe/job.h"
 #include "plan_limits.h"
 #include "rendition.h"
@@ -101,6 +102,16 @@ static void read_choices(struct lathe_json_in *in, struct lathe_job *job)
     }
 }
 
+/* From whomever: what is shown is no more than a name. */
+static void read_source_name(struct lathe_json_in *in, struct lathe_job *job)
+{
+    _cleanup_free_ char *name = lathe_json_in_has(in, "source_name")
+                                    ? lathe_json_in_path(in, "source_name", NAME_MAX)
+                                    : NULL;
+    if (name && lathe_job_name_source(job, name) < 0)
+        in->code = lathe_error_nomem(in->err);
+}
+
 static int read_job(const json_t *json, struct lathe_job *job, struct lathe_error *err)
 {
     struct lathe_json_in in;
@@ -111,8 +122,7 @@ static int read_job(const json_t *json, struct lathe_job *job, struct lathe_erro
     if (!in.code && job->id[0] == '\0')
         lathe_json_in_fail(&in, "\"job_id\" is empty");
     job->source_key = lathe_json_in_path(&in, "source_key", PATH_MAX - 1);
-    if (lathe_json_in_has(&in, "source_name"))
-        job->source_name = lathe_json_in_path(&in, "source_name", NAME_MAX);
+    read_source_name(&in, job);
     job->source_is_local = lathe_json_in_bool_or(&in, "source_is_local", false);
     job->parts = (uint32_t)lathe_json_in_int_or(&in, "parts", 0, LATHE_PLAN_CHUNKS_MAX, 0);
     read_choices(&in, job);

@@ -134,14 +134,10 @@ def resolution_change(profile):
 
 
 def required(profile, point):
-    """Nothing but a GPU will do, and each encoder fails to open: the failure says what was tried.
-
-    On one slot, since the failures of two chunks at once put the device out of service before
-    either has fallen back twice.
-    """
+    """Nothing but a GPU will do, and each encoder fails to open: the failure says what was tried."""
     def test(box):
         family = FAMILIES[profile]
-        _, report = run(box, profile, box.sources["h2648.mp4"], "--encoder", family, "--slots", "1",
+        _, report = run(box, profile, box.sources["h2648.mp4"], "--encoder", family,
                         plan=f"fault {point} do=fail code=20", code=1)
         assert report["status"] == "failed", report
         assert family in report["error"]["what"] or "GPU" in report["error"]["what"], report

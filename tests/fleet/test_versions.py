@@ -36,14 +36,17 @@ def newer_half_way(make):
     job = fleet.submit()
     first = fleet.worker(name="newer", LATHE_SLOT_FAKE="chunk:*:slow60000", LATHE_SLOTS="1")
     first.wait_log(r"chunk 0: begins")
+    owner = first.wait_log(r"lathe-worker \S+ is (\S+):")[1]
+    leased = [u["worker"] for u in fleet.status(job)["units"] if u["state"] == "leased"]
+    assert owner in leased, f"{owner} holds nothing: {leased}"
     key = f"job:{job}"
     record = json.loads(fleet.redis("HGET", key, "record"))
     fleet.redis("HSET", key, "record", json.dumps({**record, "v": 2}))
     old = fleet.worker(name="older")
     old.wait_log(r"newer version of Lathe made this job")
     first.kill()  # also what it held is left
-    until("a lease that ran out", lambda: "newer" not in [
-        unit.get("owner") for unit in fleet.status(job)["units"] if unit["state"] == "leased"])
+    until("a lease that ran out", lambda: owner not in [
+        unit["worker"] for unit in fleet.status(job)["units"] if unit["state"] == "leased"])
     fleet.redis("HSET", key, "record", json.dumps(record))
     fleet.wait(job)
     failures = sum(unit["failures"] for unit in fleet.status(job)["units"])
