@@ -29,6 +29,7 @@ static void test_names_and_arguments(void **state)
     assert_int_equal(lathe_queue_publish(queue, LATHE_TOPIC_COUNT, "k", "{}", NULL), -EINVAL);
     assert_int_equal(lathe_queue_publish(queue, LATHE_TOPIC_JOBS, "", "{}", NULL), -EINVAL);
     assert_int_equal(lathe_queue_publish(queue, LATHE_TOPIC_JOBS, "k", NULL, NULL), -EINVAL);
+    assert_int_equal(lathe_queue_waits(queue, LATHE_TOPIC_COUNT, NULL), -EINVAL);
     size_t size = (1u << 20) + 1;
     char *large = malloc(size + 1);
     assert_non_null(large);
@@ -68,6 +69,35 @@ static void test_delivered_until_done(void **state)
 
     queue = open_queue();
     assert_int_equal(take_none(queue, LATHE_TOPIC_JOBS, &other), 0);
+    lathe_message_clear(&message);
+    lathe_queue_close(queue);
+}
+
+/* What is asked before a slot is woken: it must never miss what take() would find. */
+static void test_waits(void **state)
+{
+    (void)state;
+    struct lathe_queue *queue = open_queue();
+    struct lathe_message message = {0};
+    assert_int_equal(take_none(queue, LATHE_TOPIC_JOBS, &message), 0);
+    assert_int_equal(lathe_queue_waits(queue, LATHE_TOPIC_JOBS, NULL), 0);
+    publish(queue, LATHE_TOPIC_JOBS, "job-1", "{}");
+    int waits = 0;
+    for (int i = 0; i < 600 && waits == 0; i++) {
+        waits = lathe_queue_waits(queue, LATHE_TOPIC_JOBS, NULL);
+        usleep(50000);
+    }
+    assert_int_equal(waits, 1);
+    assert_int_equal(lathe_queue_waits(queue, LATHE_TOPIC_CHUNKS, NULL), 0);
+
+    assert_int_equal(take(queue, LATHE_TOPIC_JOBS, 0, &message), 1);
+    assert_int_equal(lathe_queue_waits(queue, LATHE_TOPIC_JOBS, NULL), 0); /* somebody has it */
+    assert_int_equal(lathe_queue_release(queue, &message, 0, NULL), 0);
+    assert_int_equal(lathe_queue_waits(queue, LATHE_TOPIC_JOBS, NULL), 1);
+    lathe_message_clear(&message);
+    assert_int_equal(take(queue, LATHE_TOPIC_JOBS, 0, &message), 1);
+    assert_int_equal(lathe_queue_release(queue, &message, 600000, NULL), 0);
+    assert_int_equal(lathe_queue_waits(queue, LATHE_TOPIC_JOBS, NULL), 0); /* not due */
     lathe_message_clear(&message);
     lathe_queue_close(queue);
 }
@@ -277,6 +307,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(test_names_and_arguments),
         TEST(test_delivered_until_done),
+        TEST(test_waits),
         TEST(test_release),
         TEST(test_cancel_ends_a_wait),
         TEST(test_publisher_killed),

@@ -60,6 +60,9 @@ struct lathe_queue_driver {
      * that the caller clears, 0 when none came, -ECANCELED when `cancel` (may be NULL) fired. */
     int (*take)(void *priv, enum lathe_topic topic, int timeout_ms, struct lathe_message *ret,
                 struct lathe_cancel *cancel, struct lathe_error *err);
+    /* Must provide. Whether take() would find a message now: 1 or 0. Cheap: asked ten times a second.
+     */
+    int (*waits)(void *priv, enum lathe_topic topic, struct lathe_error *err);
     /* Must provide. The message will not come back. A receipt that is no longer valid is success.
      */
     int (*done)(void *priv, enum lathe_topic topic, int64_t receipt, struct lathe_error *err);
@@ -91,6 +94,8 @@ int lathe_queue_publish(struct lathe_queue *queue, enum lathe_topic topic, const
 int lathe_queue_take(struct lathe_queue *queue, enum lathe_topic topic, int timeout_ms,
                      struct lathe_message *ret, struct lathe_cancel *cancel,
                      struct lathe_error *err);
+/* 1 when a message waits, 0 when none does. Another consumer may take it first. */
+int lathe_queue_waits(struct lathe_queue *queue, enum lathe_topic topic, struct lathe_error *err);
 int lathe_queue_done(struct lathe_queue *queue, const struct lathe_message *message,
                      struct lathe_error *err);
 int lathe_queue_release(struct lathe_queue *queue, const struct lathe_message *message,

@@ -217,6 +217,7 @@ void lathe_agent_announce(struct lathe_agent *agent)
 {
     pthread_mutex_lock(&agent->lock);
     agent->generation++;
+    agent->changed_us = lathe_clock_monotonic_us();
     pthread_cond_broadcast(&agent->changed);
     pthread_mutex_unlock(&agent->lock);
 }

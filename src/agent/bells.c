@@ -3,7 +3,7 @@
  * A daemon's answer to bells of units. A bell is taken off the queue only when its unit needs
  * nobody any more; until then it is looked at again and again, the less often the more there are.
  * It decides nothing about who works on what, but a bell of a job that the state does not know says
- * that the state was lost.
+ * that the state was lost. A bell of a job is a slot's to take: one that sleeps is woken.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "lathe/fail.h"
 #include "parts.h"
 
-#define TAKE_MS 500
+#define TAKE_MS 100
 #define AGAIN_FIRST_MS 1000
 #define AGAIN_EACH_MS 10 /* for each bell that waits: bounds how many are looked at a second */
 #define REVIVE_MS 5000   /* until a lost job is expected to be there again */
@@ -27,6 +27,7 @@ struct bells {
     struct lathe_agent *agent;
     struct asked asked[FORGOTTEN_MAX]; /* unknown jobs, the oldest overwritten first */
     unsigned next_asked;
+    bool job_waits;     /* when it was last looked at */
     unsigned n_waiting; /* bells given back, not looked at since: an estimate */
 };
 
@@ -191,6 +192,16 @@ static int answer(struct bells *bells, const struct lathe_message *message, stru
     return lathe_queue_release(agent->flow.queue, message, delay_ms, err);
 }
 
+/* Wakes the slots once for as long as a bell of a job waits. */
+static int look_for_jobs(struct bells *bells, struct lathe_error *err)
+{
+    int r = lathe_queue_waits(bells->agent->flow.queue, LATHE_TOPIC_JOBS, err);
+    if (r > 0 && !bells->job_waits)
+        lathe_agent_announce(bells->agent);
+    bells->job_waits = r > 0;
+    return r;
+}
+
 static void *answer_bells(void *opaque)
 {
     struct bells bells = {.agent = opaque};
@@ -204,6 +215,8 @@ static void *answer_bells(void *opaque)
         if (r > 0)
             r = answer(&bells, &message, &why);
         lathe_message_clear(&message);
+        if (r == 0)
+            r = look_for_jobs(&bells, &why);
         if (r >= 0) {
             failures = 0;
             continue;

@@ -72,6 +72,7 @@ struct lathe_agent {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint64_t generation; /* counts finished work, so that a sleeper misses none */
+    int64_t changed_us;  /* when it was last counted */
     bool ended, is_draining;
     unsigned n_alive; /* threads of slots */
     struct lathe_turns turns;
@@ -122,6 +123,13 @@ void lathe_bells_stop(struct lathe_agent *agent);
 /* "job_id" and (when not NULL) "unit" of a bell; false for one that nobody could ever serve. */
 bool lathe_bell_read(const struct lathe_message *message, char job_id[LATHE_ID_MAX + 1],
                      uint32_t *ret_unit);
+
+/* --- sweeper.c --- */
+/* Whether the worker of this name and version sweeps: the first name among those of the newest
+ * version, since older ones leave alone what they cannot read. `workers` as the state lists them,
+ * with or without this one. */
+bool lathe_sweeper_is(const struct lathe_worker_view *workers, size_t count, const char *name,
+                      const char *version);
 
 /* --- upkeep.c --- */
 int lathe_upkeep_start(struct lathe_agent *agent, struct lathe_error *err);

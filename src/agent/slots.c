@@ -14,6 +14,10 @@
 
 #define THREADS_MAX 512
 #define IDLE_POLL_MS 1000
+/* What another host finishes nobody announces here, and it may be all that this one waits for. The
+ * longer nothing happens here, the longer a look may wait: an eighth of that, within bounds. */
+#define IDLE_POLL_MIN_MS 100
+#define IDLE_POLL_PART 8
 #define TURN_POLL_MS 200 /* how soon one sees that the end of another's chunk is near */
 #define TICK_MS 100
 #define STUCK_LIMIT_US (60 * 1000000LL) /* with no slot left that works */
@@ -70,6 +74,15 @@ static uint64_t current_generation(struct lathe_agent *agent, bool *ret_over)
     *ret_over = agent->ended || agent->is_draining;
     pthread_mutex_unlock(&agent->lock);
     return generation;
+}
+
+static int idle_poll_ms(struct lathe_agent *agent)
+{
+    pthread_mutex_lock(&agent->lock);
+    int64_t idle_ms = (lathe_clock_monotonic_us() - agent->changed_us) / 1000;
+    pthread_mutex_unlock(&agent->lock);
+    int64_t ms = idle_ms / IDLE_POLL_PART;
+    return ms < IDLE_POLL_MIN_MS ? IDLE_POLL_MIN_MS : ms > IDLE_POLL_MS ? IDLE_POLL_MS : (int)ms;
 }
 
 /* A child that cannot be killed still holds its share of the machine; of those on a GPU the
@@ -149,7 +162,7 @@ static void serve(struct slot_thread *me)
             lathe_backoff(6, agent->stop);
         }
         if (r == 0)
-            sleep_until_change(agent, generation, IDLE_POLL_MS);
+            sleep_until_change(agent, generation, idle_poll_ms(agent));
     }
 }
 

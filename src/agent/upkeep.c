@@ -36,20 +36,8 @@ static json_t *make_record(const struct upkeep *u)
     return record;
 }
 
-/* Below 0: `worker` is of a newer version than this one, which reads jobs that this one does not.
- */
-static int compare_version(const struct lathe_worker_view *worker)
-{
-    json_t *record = worker->record ? json_loads(worker->record, 0, NULL) : NULL;
-    const char *version = json_string_value(json_object_get(record, "version"));
-    int order = version ? strverscmp(LATHE_VERSION, version) : 1;
-    json_decref(record);
-    return order;
-}
-
-/* The first name among those of the newest version sweeps; nobody has to agree on more than the
- * list. Also looks whether this worker is still in it: if not, the state was emptied since its last
- * beat. */
+/* Who sweeps; and whether this worker is still in the list: if not, the state was emptied since its
+ * last beat. */
 static int look_at_workers(struct upkeep *u, bool *ret_lost, struct lathe_error *err)
 {
     struct lathe_agent *agent = u->agent;
@@ -58,15 +46,11 @@ static int look_at_workers(struct upkeep *u, bool *ret_lost, struct lathe_error 
     int r = lathe_state_workers(agent->flow.state, &workers, &count, err);
     if (r < 0)
         return r;
-    bool is_first = true, is_listed = false;
-    for (size_t i = 0; i < count; i++) {
-        int order = strcmp(workers[i].name, agent->owner);
-        int version = order == 0 ? 0 : compare_version(&workers[i]);
-        is_first = is_first && (version > 0 || (version == 0 && order >= 0));
-        is_listed = is_listed || order == 0;
-    }
+    bool is_listed = false;
+    for (size_t i = 0; i < count; i++)
+        is_listed = is_listed || strcmp(workers[i].name, agent->owner) == 0;
+    atomic_store(&agent->is_sweeper, lathe_sweeper_is(workers, count, agent->owner, LATHE_VERSION));
     lathe_worker_views_free(workers, count);
-    atomic_store(&agent->is_sweeper, is_first);
     int64_t silent_us = lathe_clock_monotonic_us() - u->beaten_us;
     *ret_lost = u->beaten_us && !is_listed && silent_us < BEAT_TTL_MS * 1000LL / 2;
     return 0;

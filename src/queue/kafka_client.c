@@ -35,7 +35,7 @@ static const char *const consumer_settings[][2] = {
      * lease in the state removes most of its benefit. */
     {"partition.assignment.strategy", "range"},
     {"queued.min.messages", "100"},
-    {"fetch.wait.max.ms", "100"},
+    {"fetch.wait.max.ms", "500"},
 };
 
 int kafka_error(struct lathe_error *err, rd_kafka_resp_err_t code, const char *what)

@@ -118,25 +118,35 @@ int kafka_window_add(struct kafka_window *w, int32_t partition, int64_t offset, 
     return 0;
 }
 
-int kafka_window_take(struct kafka_window *w, int64_t now_us, struct lathe_message *ret)
+static struct kafka_record *find_ready(const struct kafka_window *w, int64_t now_us)
 {
     for (size_t i = 0; i < w->n_partitions; i++) {
         struct kafka_partition *p = &w->partitions[i];
-        for (size_t j = 0; p->is_owned && j < p->count; j++) {
-            struct kafka_record *record = &p->records[j];
-            if (record->state != RECORD_READY || record->due_us > now_us)
-                continue;
-            ret->body = strdup(record->body);
-            if (!ret->body)
-                return -ENOMEM;
-            snprintf(ret->key, sizeof(ret->key), "%s", record->key);
-            record->state = RECORD_TAKEN;
-            ret->receipt = record->receipt = ++w->last_receipt;
-            ret->deliveries = ++record->deliveries;
-            return 1;
-        }
+        for (size_t j = 0; p->is_owned && j < p->count; j++)
+            if (p->records[j].state == RECORD_READY && p->records[j].due_us <= now_us)
+                return &p->records[j];
     }
-    return 0;
+    return NULL;
+}
+
+bool kafka_window_waits(const struct kafka_window *w, int64_t now_us)
+{
+    return find_ready(w, now_us);
+}
+
+int kafka_window_take(struct kafka_window *w, int64_t now_us, struct lathe_message *ret)
+{
+    struct kafka_record *record = find_ready(w, now_us);
+    if (!record)
+        return 0;
+    ret->body = strdup(record->body);
+    if (!ret->body)
+        return -ENOMEM;
+    snprintf(ret->key, sizeof(ret->key), "%s", record->key);
+    record->state = RECORD_TAKEN;
+    ret->receipt = record->receipt = ++w->last_receipt;
+    ret->deliveries = ++record->deliveries;
+    return 1;
 }
 
 static struct kafka_record *find_taken(struct kafka_window *w, int64_t receipt,

@@ -58,6 +58,8 @@ struct kafka_partition *kafka_window_partition(struct kafka_window *w, int32_t n
 /* A record was read; one that is known already is ignored. `body` NULL: nothing to do for it. */
 int kafka_window_add(struct kafka_window *w, int32_t partition, int64_t offset, const char *key,
                      size_t key_length, const char *body, size_t body_length);
+/* Whether a message is due. */
+bool kafka_window_waits(const struct kafka_window *w, int64_t now_us);
 /* 1 with a message, 0 when none is due, -ENOMEM. */
 int kafka_window_take(struct kafka_window *w, int64_t now_us, struct lathe_message *ret);
 /* NULL when the delivery is not the one under way. */

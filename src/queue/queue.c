@@ -144,6 +144,11 @@ int lathe_queue_take(struct lathe_queue *queue, enum lathe_topic topic, int time
     return r;
 }
 
+int lathe_queue_waits(struct lathe_queue *queue, enum lathe_topic topic, struct lathe_error *err)
+{
+    return topic_is_known(topic) ? CALL(waits, topic, err) : bad_argument(err, "unknown topic");
+}
+
 int lathe_queue_done(struct lathe_queue *queue, const struct lathe_message *message,
                      struct lathe_error *err)
 {

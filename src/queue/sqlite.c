@@ -114,8 +114,9 @@ static int queue_publish(void *priv, enum lathe_topic topic, const char *key, co
 }
 
 /* A look without the write lock, so that idle consumers do not hold up the busy ones. */
-static int something_waits(struct lathe_db *db, enum lathe_topic topic, struct lathe_error *err)
+static int queue_waits(void *priv, enum lathe_topic topic, struct lathe_error *err)
 {
+    struct lathe_db *db = priv;
     int r = lathe_db_begin(db, LATHE_DB_READ, err);
     if (r < 0)
         return r;
@@ -162,7 +163,7 @@ static int queue_take(void *priv, enum lathe_topic topic, int timeout_ms, struct
     struct lathe_db *db = priv;
     int64_t deadline_us = lathe_clock_monotonic_us() + timeout_ms * 1000LL;
     for (;;) {
-        int r = something_waits(db, topic, err);
+        int r = queue_waits(db, topic, err);
         if (r > 0) {
             r = lathe_db_begin(db, LATHE_DB_FAST, err);
             if (r == 0)
@@ -234,6 +235,7 @@ const struct lathe_queue_driver lathe_queue_sqlite = {
     .close = queue_close,
     .publish = queue_publish,
     .take = queue_take,
+    .waits = queue_waits,
     .done = queue_done,
     .release = queue_release,
     .check = queue_check,

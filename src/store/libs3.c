@@ -257,7 +257,7 @@ static int send_file(struct s3 *s3, const char *key, int fd, uint64_t size_bytes
     const S3PutObjectHandler handler = {on_response, send_data};
     struct s3_digest digest;
     char frames[24];
-    int r = s3_digest_file(fd, 0, size_bytes, cancel, &digest);
+    int r = s3_digest_file(fd, 0, size_bytes, true, cancel, &digest);
     if (r == -ECANCELED)
         return s3_stopped(err);
     if (r < 0)
@@ -336,7 +336,7 @@ static int fetch(struct s3 *s3, const char *key, int fd, const struct lathe_canc
     if (!object.content_sha256[0])
         return 0; /* stored by another program */
     struct s3_digest digest;
-    r = s3_digest_file(fd, 0, x.offset, cancel, &digest);
+    r = s3_digest_file(fd, 0, x.offset, false, cancel, &digest);
     if (r == -ECANCELED)
         return s3_stopped(err);
     if (r < 0)

@@ -13,14 +13,18 @@
 #define BUFFER_BYTES (256u << 10)
 
 struct hashers {
-    EVP_MD_CTX *sha256, *md5; /* md5 is NULL where a policy forbids it */
+    EVP_MD_CTX *sha256, *md5; /* md5: NULL where nobody asked, or a policy forbids it */
 };
 
-static int begin(struct hashers *h)
+static int begin(struct hashers *h, bool with_md5)
 {
     h->sha256 = EVP_MD_CTX_new();
+    if (!h->sha256 || !EVP_DigestInit_ex(h->sha256, EVP_sha256(), NULL))
+        return -ENOMEM;
+    if (!with_md5)
+        return 0;
     h->md5 = EVP_MD_CTX_new();
-    if (!h->sha256 || !h->md5 || !EVP_DigestInit_ex(h->sha256, EVP_sha256(), NULL))
+    if (!h->md5)
         return -ENOMEM;
     if (!EVP_DigestInit_ex(h->md5, EVP_md5(), NULL)) {
         EVP_MD_CTX_free(h->md5);
@@ -61,7 +65,7 @@ static void done(struct hashers *h)
 int s3_digest_data(const char *data, size_t size, struct s3_digest *ret)
 {
     struct hashers h = {0};
-    int r = begin(&h);
+    int r = begin(&h, false);
     if (r == 0)
         r = add(&h, data, size);
     if (r == 0)
@@ -70,12 +74,12 @@ int s3_digest_data(const char *data, size_t size, struct s3_digest *ret)
     return r;
 }
 
-int s3_digest_file(int fd, uint64_t offset, uint64_t size_bytes, const struct lathe_cancel *cancel,
-                   struct s3_digest *ret)
+int s3_digest_file(int fd, uint64_t offset, uint64_t size_bytes, bool with_md5,
+                   const struct lathe_cancel *cancel, struct s3_digest *ret)
 {
     struct hashers h = {0};
     _cleanup_free_ char *buffer = malloc(BUFFER_BYTES);
-    int r = buffer ? begin(&h) : -ENOMEM;
+    int r = buffer ? begin(&h, with_md5) : -ENOMEM;
     for (uint64_t at = 0; r == 0 && at < size_bytes;) {
         uint64_t left = size_bytes - at;
         ssize_t n = pread(fd, buffer, left < BUFFER_BYTES ? (size_t)left : BUFFER_BYTES,

@@ -93,7 +93,7 @@ static int check(const struct download *d)
     if (!d->content_sha256[0])
         return 0; /* stored by another program */
     struct s3_digest digest;
-    int r = s3_digest_file(d->fd, 0, d->total_bytes, d->cancel, &digest);
+    int r = s3_digest_file(d->fd, 0, d->total_bytes, false, d->cancel, &digest);
     return r == 0 && strcmp(digest.sha256, d->content_sha256) ? -EBADMSG : r;
 }
 

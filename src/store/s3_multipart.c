@@ -51,7 +51,7 @@ static int send_part(void *opaque, uint64_t number, struct lathe_error *err)
     uint64_t offset = number * m->part_bytes, left = m->upload->size_bytes - offset;
     uint64_t size = left < m->part_bytes ? left : m->part_bytes;
     struct s3_digest digest;
-    int r = s3_digest_file(m->upload->fd, offset, size, m->upload->cancel, &digest);
+    int r = s3_digest_file(m->upload->fd, offset, size, true, m->upload->cancel, &digest);
     if (r == -ECANCELED)
         return s3_stopped(err);
     if (r < 0)

@@ -117,15 +117,16 @@ static int put_open_file(struct s3 *s3, struct s3_upload *upload, unsigned flags
     int r = flags & LATHE_STORE_IF_ABSENT ? check_absent(s3, upload, err) : 0;
     if (r < 0)
         return r;
+    const bool in_parts = upload->size_bytes > 2 * s3->part_bytes;
     r = lathe_uuid7(upload->put_id);
     if (r == 0)
-        r = s3_digest_file(upload->fd, 0, upload->size_bytes, upload->cancel, &upload->digest);
+        r = s3_digest_file(upload->fd, 0, upload->size_bytes, !in_parts, upload->cancel,
+                           &upload->digest);
     if (r == -ECANCELED)
         return s3_stopped(err);
     if (r < 0)
         return lathe_error_errno(err, r, "cannot read %s", upload->path);
-    r = upload->size_bytes > 2 * s3->part_bytes ? s3_multipart_upload(s3, upload, err)
-                                                : put_whole(s3, upload, err);
+    r = in_parts ? s3_multipart_upload(s3, upload, err) : put_whole(s3, upload, err);
     if (r == 0 && (flags & LATHE_STORE_MOVE))
         unlink(upload->path);
     return r;
