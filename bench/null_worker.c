@@ -179,7 +179,7 @@ static bool claim_any(void)
     struct lathe_error err = {0};
     struct lathe_claim c;
     enum lathe_verdict verdict;
-    if (lathe_state_claim_next(state, NULL, LATHE_OLDEST_FIRST, "null", LATHE_LEASE_TTL_MS,
+    if (lathe_state_claim_next(state, &(struct lathe_claim_wish){0}, "null", LATHE_LEASE_TTL_MS,
                                &verdict, &c, &err) < 0)
         give_up(&err);
     if (verdict == LATHE_GRANTED)

@@ -26,9 +26,11 @@ static void test_names_and_arguments(void **state)
     assert_int_equal(lathe_state_create(st, "../evil", 0, "{}", NULL), -EINVAL);
     assert_int_equal(lathe_state_create(st, "ok", 0, NULL, NULL), -EINVAL);
     assert_int_equal(
-        lathe_state_claim_next(st, NULL, LATHE_OLDEST_FIRST, "", 1, &verdict, &c, NULL), -EINVAL);
+        lathe_state_claim_next(st, &(struct lathe_claim_wish){0}, "", 1, &verdict, &c, NULL),
+        -EINVAL);
     assert_int_equal(
-        lathe_state_claim_next(st, NULL, LATHE_OLDEST_FIRST, "o", 0, &verdict, &c, NULL), -EINVAL);
+        lathe_state_claim_next(st, &(struct lathe_claim_wish){0}, "o", 0, &verdict, &c, NULL),
+        -EINVAL);
     assert_int_equal(lathe_state_complete(st, "ok", LATHE_UNIT_MERGE, 1, "{}", &verdict, NULL),
                      -EINVAL);
     assert_int_equal(lathe_state_finish(st, "ok", LATHE_JOB_COMPLETED, "", &verdict, NULL),
@@ -524,6 +526,7 @@ int main(int argc, char **argv)
         TEST(test_limits_count_apart),
         TEST(test_order_of_claims),
         TEST(test_youngest_job_first),
+        TEST(test_excepted_jobs),
         TEST(test_needs),
         TEST(test_merge_lease_and_zombies),
         TEST(test_cancel_in_each_phase),

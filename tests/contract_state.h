@@ -55,6 +55,7 @@ void complete_all(struct lathe_state *st, const char *job_id);
 /* contract_state_order.c */
 void test_order_of_claims(void **state);
 void test_youngest_job_first(void **state);
+void test_excepted_jobs(void **state);
 /* contract_state_cutting.c */
 void test_units_wait_for_their_objects(void **state);
 void test_cutting_changes_hands(void **state);

@@ -93,16 +93,16 @@ enum lathe_verdict claim_next(struct lathe_state *st, const char *job_id, int tt
                               struct lathe_claim *ret)
 {
     enum lathe_verdict verdict = LATHE_GONE;
-    CALL(
-        lathe_state_claim_next(st, job_id, LATHE_OLDEST_FIRST, OWNER, ttl_ms, &verdict, ret, &err));
+    CALL(lathe_state_claim_next(st, &(struct lathe_claim_wish){.job_id = job_id}, OWNER, ttl_ms,
+                                &verdict, ret, &err));
     return verdict;
 }
 
 enum lathe_verdict claim_youngest(struct lathe_state *st, int ttl_ms, struct lathe_claim *ret)
 {
     enum lathe_verdict verdict = LATHE_GONE;
-    CALL(
-        lathe_state_claim_next(st, NULL, LATHE_YOUNGEST_FIRST, OWNER, ttl_ms, &verdict, ret, &err));
+    CALL(lathe_state_claim_next(st, &(struct lathe_claim_wish){.order = LATHE_YOUNGEST_FIRST},
+                                OWNER, ttl_ms, &verdict, ret, &err));
     return verdict;
 }
 

@@ -56,8 +56,8 @@ static int live(void *opaque)
     step_done(victim);
     struct lathe_claim c;
     for (int i = 0; i < 3; i++) {
-        if (lathe_state_claim_next(st, "a", LATHE_OLDEST_FIRST, "v", SHORT_MS, &verdict, &c, NULL) <
-            0)
+        if (lathe_state_claim_next(st, &(struct lathe_claim_wish){.job_id = "a"}, "v", SHORT_MS,
+                                   &verdict, &c, NULL) < 0)
             return 1;
         step_done(victim);
         if (lathe_state_complete(st, "a", c.unit, c.fence, "{\"by\":\"victim\"}", &verdict, NULL) <
@@ -233,8 +233,8 @@ static int drain(void *opaque)
     for (;;) {
         struct lathe_claim c;
         enum lathe_verdict verdict;
-        if (lathe_state_claim_next(st, NULL, LATHE_OLDEST_FIRST, "w", LIVE_MS, &verdict, &c, NULL) <
-            0)
+        if (lathe_state_claim_next(st, &(struct lathe_claim_wish){0}, "w", LIVE_MS, &verdict, &c,
+                                   NULL) < 0)
             return 2;
         if (verdict != LATHE_GRANTED)
             break;
@@ -288,8 +288,8 @@ static void *work(void *arg)
     struct lathe_claim c;
     enum lathe_verdict verdict = LATHE_GRANTED;
     for (;;) {
-        int r = lathe_state_claim_next(sharer->st, "a", LATHE_OLDEST_FIRST, "t", LIVE_MS, &verdict,
-                                       &c, NULL);
+        int r = lathe_state_claim_next(sharer->st, &(struct lathe_claim_wish){.job_id = "a"}, "t",
+                                       LIVE_MS, &verdict, &c, NULL);
         if (r < 0 || verdict != LATHE_GRANTED) {
             sharer->failed = r < 0;
             return NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Contract of the state port: which job gets the next slot. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "contract_state.h"
@@ -85,5 +86,50 @@ void test_youngest_job_first(void **state)
     assert_int_equal(claim_youngest(st, LIVE_MS, &c), LATHE_GRANTED);
     assert_string_equal(c.job_id, "whenever");
     assert_int_equal(claim_youngest(st, LIVE_MS, &c), LATHE_WAIT);
+    lathe_state_close(st);
+}
+
+/* What a worker cannot serve it passes over, in either order, and others still get it. */
+void test_excepted_jobs(void **state)
+{
+    (void)state;
+    struct lathe_state *st = open_state();
+    const char *const ids[] = {"a", "b", "c", "d"};
+    create_job(st, "urgent", 1);
+    plan_job(st, "urgent", 0, 0, 1, 0);
+    for (size_t i = 0; i < LATHE_COUNT(ids); i++) {
+        create_job(st, ids[i], 0);
+        plan_job(st, ids[i], 0, 0, 1, 0);
+    }
+    const char *const except[] = {"urgent", "d", "a", "no-such-job"};
+    struct lathe_claim_wish wish = {.except = except, .n_except = LATHE_COUNT(except)};
+    enum lathe_verdict verdict;
+    struct lathe_claim c;
+    wish.order = LATHE_YOUNGEST_FIRST;
+    assert_int_equal(lathe_state_claim_next(st, &wish, "o", 1, &verdict, &c, NULL), 0);
+    assert_int_equal(verdict, LATHE_GRANTED);
+    assert_string_equal(c.job_id, "c");
+    wish.order = LATHE_OLDEST_FIRST;
+    assert_int_equal(lathe_state_claim_next(st, &wish, "o", LIVE_MS, &verdict, &c, NULL), 0);
+    assert_string_equal(c.job_id, "b");
+    expire(); /* of c, which is found again */
+    assert_int_equal(lathe_state_claim_next(st, &wish, "o", LIVE_MS, &verdict, &c, NULL), 0);
+    assert_string_equal(c.job_id, "c");
+    assert_int_equal(lathe_state_claim_next(st, &wish, "o", LIVE_MS, &verdict, &c, NULL), 0);
+    assert_int_equal(verdict, LATHE_WAIT);
+
+    wish.job_id = "a"; /* named: it is meant */
+    assert_int_equal(lathe_state_claim_next(st, &wish, "o", LIVE_MS, &verdict, &c, NULL), 0);
+    assert_string_equal(c.job_id, "a");
+    assert_int_equal(claim_next(st, NULL, LIVE_MS, &c), LATHE_GRANTED);
+    assert_string_equal(c.job_id, "urgent");
+    assert_int_equal(claim_next(st, NULL, LIVE_MS, &c), LATHE_GRANTED);
+    assert_string_equal(c.job_id, "d");
+
+    wish = (struct lathe_claim_wish){.except = except, .n_except = LATHE_CLAIM_EXCEPT_MAX + 1};
+    assert_int_equal(lathe_state_claim_next(st, &wish, "o", 1, &verdict, &c, NULL), -EINVAL);
+    const char *const evil[] = {"../evil"};
+    wish = (struct lathe_claim_wish){.except = evil, .n_except = 1};
+    assert_int_equal(lathe_state_claim_next(st, &wish, "o", 1, &verdict, &c, NULL), -EINVAL);
     lathe_state_close(st);
 }

@@ -172,8 +172,8 @@ static void *work_on(void *arg)
     for (;;) {
         struct lathe_claim c;
         enum lathe_verdict verdict;
-        int r = lathe_state_claim_next(worker->st, "a", LATHE_OLDEST_FIRST, "w", 300, &verdict, &c,
-                                       &err);
+        int r = lathe_state_claim_next(worker->st, &(struct lathe_claim_wish){.job_id = "a"}, "w",
+                                       300, &verdict, &c, &err);
         if (r == 0 && verdict == LATHE_GRANTED) {
             r = lathe_state_complete(worker->st, "a", c.unit, c.fence, "{}", &verdict, &err);
             if (r == 0 && verdict == LATHE_DONE)

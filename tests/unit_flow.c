@@ -408,9 +408,9 @@ static void interruption_gives_back(void **state)
     /* the leases are back: somebody else gets a chunk at once, on its first attempt */
     struct lathe_claim claim;
     enum lathe_verdict verdict;
-    assert_int_equal(lathe_state_claim_next(lathe_agent_flow(b->agent)->state, NULL,
-                                            LATHE_OLDEST_FIRST, "other", 1000, &verdict, &claim,
-                                            NULL),
+    assert_int_equal(lathe_state_claim_next(lathe_agent_flow(b->agent)->state,
+                                            &(struct lathe_claim_wish){0}, "other", 1000, &verdict,
+                                            &claim, NULL),
                      0);
     assert_int_equal(verdict, LATHE_GRANTED);
     assert_int_equal(claim.what.kind, LATHE_UNIT_CHUNK);

@@ -383,10 +383,40 @@ static void required_gpu(void **state)
     assert_non_null(strstr(err.what, "for a test"));
     assert_int_equal(err.fault, LATHE_FAULT_INTERNAL);
     struct lathe_attempts later = another(); /* which has not failed anywhere */
-    assert_int_equal(lathe_placement_take(p, &later, NULL, &place, &err), -EIO);
+    assert_int_equal(lathe_placement_take(p, &later, NULL, &place, &err), -ENODEV);
     assert_non_null(strstr(err.what, "for a test"));
     assert_int_equal(err.fault, LATHE_FAULT_RESOURCE);
     assert_non_null(strstr(err.hint, "lathe retry"));
+    lathe_placement_destroy(p);
+}
+
+/* Where no other host could have the chunk, a device gets the time to come back, once. */
+static void required_gpu_comes_back(void **state)
+{
+    (void)state;
+    struct lathe_hw_device d[] = {device_of(LATHE_ENCODER_NVENC, "0", true)};
+    struct lathe_placement *p = open_with(d, 1);
+    struct lathe_error err = {0};
+    request.wish = LATHE_HW_REQUIRE;
+    attempts.waits = true;
+    struct lathe_place place = take(p, &attempts);
+    give(p, &attempts, &place, LATHE_HW_LOST);
+    assert_int_equal(lathe_placement_take(p, &attempts, NULL, &place, &err), -EIO); /* its own */
+
+    struct lathe_attempts later = another();
+    assert_int_equal(lathe_placement_take(p, &later, NULL, &place, &err), -ENODEV);
+    later.waits = true;
+    assert_int_equal(lathe_placement_take(p, &later, fired, &place, &err), -ECANCELED);
+    now += 31 * SECOND;
+    assert_true(lathe_placement_tend(p, NULL));
+    assert_int_equal(probes, 1);
+    place = take(p, &later);
+    expect(&place, 0, LATHE_STEP_ALL_GPU);
+    give(p, &later, &place, LATHE_HW_LOST); /* a second time, without having worked */
+    struct lathe_attempts last = another();
+    last.waits = true;
+    assert_int_equal(lathe_placement_take(p, &last, fired, &place, &err), -ENODEV);
+    assert_int_equal(err.fault, LATHE_FAULT_RESOURCE);
     lathe_placement_destroy(p);
 }
 
@@ -418,6 +448,7 @@ int main(void)
         cmocka_unit_test(busy_takes_a_lane_for_a_while),
         cmocka_unit_test(bad_step_is_left_out),
         cmocka_unit_test(required_gpu),
+        cmocka_unit_test(required_gpu_comes_back),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -61,6 +61,9 @@ struct lathe_attempts {
     const struct lathe_ladder_request *request; /* its failed_* are ignored */
     enum lathe_mix mix;
     uint32_t chunks_left; /* of the job, this one included */
+    /* No other host could have the chunk: where a GPU is required, it waits for one that is left
+     * alone until that was tried anew once. */
+    bool waits;
     /* kept by the placement: */
     unsigned failed[LATHE_HW_DEVICES_MAX]; /* steps, bit 1 << step */
     enum lathe_encoder family;             /* of the first attempt on a GPU */
@@ -79,8 +82,9 @@ void lathe_placement_destroy(struct lathe_placement *placement); /* NULL is allo
 void lathe_placement_set_hardware(struct lathe_placement *placement,
                                   const struct lathe_hardware *hardware, const char *why);
 
-/* Waits for a place. -ECANCELED; -ENODEV with fault CONFIG when a GPU is required and none can do
- * it; -EIO when all that could have failed with this chunk. */
+/* Waits for a place. -ECANCELED; -ENODEV when a GPU is required, with fault CONFIG when none can do
+ * it, with fault RESOURCE when none that could is in service; -EIO when all that could have failed
+ * with this chunk. */
 int lathe_placement_take(struct lathe_placement *placement, struct lathe_attempts *attempts,
                          struct lathe_cancel *cancel, struct lathe_place *ret,
                          struct lathe_error *err);

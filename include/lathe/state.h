@@ -147,10 +147,22 @@ struct lathe_patience;
  * chunks would wait for one of ten thousand that was there before it. */
 enum lathe_claim_order { LATHE_OLDEST_FIRST, LATHE_YOUNGEST_FIRST };
 
+#define LATHE_CLAIM_EXCEPT_MAX 64u
+
+/* What a worker wants next; zero: whatever comes first. */
+struct lathe_claim_wish {
+    const char *job_id; /* of this job; NULL: of any */
+    enum lathe_claim_order order;
+    /* Of any job but these, which the worker cannot serve. Ignored where a job is named. */
+    const char *const *except;
+    size_t n_except;
+};
+
 /* A driver provides all of these ("must") unless marked. Arguments were validated by the front. */
 struct lathe_state_driver {
     const char *name; /* "sqlite", "redis" */
     size_t priv_size;
+    bool is_of_one_host; /* no other host has workers that share it */
 
     int (*open)(void *priv, const char *location, struct lathe_error *err);
     void (*close)(void *priv);
@@ -180,12 +192,12 @@ struct lathe_state_driver {
     int (*claim)(void *priv, const char *job_id, uint32_t unit, const char *owner, int ttl_ms,
                  enum lathe_verdict *ret, struct lathe_claim *ret_claim, int *ret_wait_ms,
                  struct lathe_error *err);
-    /* Lease on the next open unit of any job: higher priority first, then by `order` among the jobs
-     * of that priority, then lower unit; `job_id` NULL = any job. GRANTED, or WAIT when nothing is
-     * claimable now. */
-    int (*claim_next)(void *priv, const char *job_id, enum lathe_claim_order order,
-                      const char *owner, int ttl_ms, enum lathe_verdict *ret,
-                      struct lathe_claim *ret_claim, struct lathe_error *err);
+    /* Lease on the next open unit that is wished for: higher priority first, then by its order
+     * among the jobs of that priority, then lower unit. GRANTED, or WAIT when nothing is claimable
+     * now. */
+    int (*claim_next)(void *priv, const struct lathe_claim_wish *wish, const char *owner,
+                      int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
+                      struct lathe_error *err);
     /* Extends a lease (a unit's, or the split's / merge's with unit = LATHE_UNIT_SPLIT / _MERGE).
      * GRANTED, or GONE when it is no longer yours. */
     int (*renew)(void *priv, const char *job_id, uint32_t unit, uint64_t fence, int ttl_ms,
@@ -298,7 +310,8 @@ int lathe_state_stored(struct lathe_state *st, const char *job_id, uint64_t fenc
 int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit, const char *owner,
                       int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
                       int *ret_wait_ms, struct lathe_error *err);
-int lathe_state_claim_next(struct lathe_state *st, const char *job_id, enum lathe_claim_order order,
+bool lathe_state_is_of_one_host(const struct lathe_state *st); /* the driver's; see there */
+int lathe_state_claim_next(struct lathe_state *st, const struct lathe_claim_wish *wish,
                            const char *owner, int ttl_ms, enum lathe_verdict *ret,
                            struct lathe_claim *ret_claim, struct lathe_error *err);
 int lathe_state_renew(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,

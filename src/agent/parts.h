@@ -43,6 +43,14 @@ struct lathe_turns { /* guarded by the agent's lock */
     double average_frames, average_begin_us; /* from the claim to the first word of frames */
 };
 
+/* A job that this worker cannot serve; forgotten only to make room for another, so that it is told
+ * once. */
+struct lathe_left_job {
+    char job_id[LATHE_ID_MAX + 1];
+    unsigned times;   /* that it was found so, within bounds */
+    int64_t until_us; /* monotonic: passed over until then */
+};
+
 struct lathe_agent {
     struct lathe_flow flow;
     struct lathe_agent_options options; /* texts in it belong to the caller */
@@ -77,6 +85,8 @@ struct lathe_agent {
     unsigned n_alive; /* threads of slots */
     struct lathe_turns turns;
     struct lathe_error error; /* a port failed */
+    struct lathe_left_job left[LATHE_CLAIM_EXCEPT_MAX];
+    unsigned n_left;
     char wanted[WANTED_MAX][LATHE_ID_MAX + 1];
     unsigned n_wanted;
 };
@@ -112,6 +122,16 @@ void lathe_turn_give(struct lathe_agent *agent);
 /* Whether moving files takes long enough here for threads of its own. */
 bool lathe_turns_overlap(const struct lathe_agent *agent);
 void lathe_turns_fill_sink(struct lathe_agent *agent);
+
+/* --- left_jobs.c --- */
+/* Whether a unit came back because this worker cannot serve its job, and another one may. */
+bool lathe_is_for_others(const struct lathe_agent *agent, int code);
+/* The job is passed over for a while; the reason is told the first time. */
+void lathe_left_jobs_add(struct lathe_agent *agent, const char *job_id,
+                         const struct lathe_error *why);
+/* Copies the ids of those that are passed over now; returns how many. */
+unsigned lathe_left_jobs_list(struct lathe_agent *agent,
+                              char ret[LATHE_CLAIM_EXCEPT_MAX][LATHE_ID_MAX + 1]);
 
 /* --- step.c --- */
 /* One piece of work: 1 when something was done, 0 when there is nothing to do now. */

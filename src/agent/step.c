@@ -86,18 +86,35 @@ static int serve_job_bell(struct lathe_agent *agent, struct lathe_error *err)
 static int serve_any_unit(struct lathe_agent *agent, const char *job_id, struct lathe_error *err)
 {
     struct lathe_flow *flow = &agent->flow;
+    char left[LATHE_CLAIM_EXCEPT_MAX][LATHE_ID_MAX + 1];
+    const char *except[LATHE_CLAIM_EXCEPT_MAX];
+    const unsigned n_left = lathe_left_jobs_list(agent, left);
+    for (unsigned i = 0; i < n_left; i++)
+        except[i] = left[i];
+    bool youngest = atomic_load(&agent->n_taken) % YOUNGEST_EVERY == YOUNGEST_EVERY - 1;
+    const struct lathe_claim_wish wish = {.job_id = job_id,
+                                          .order =
+                                              youngest ? LATHE_YOUNGEST_FIRST : LATHE_OLDEST_FIRST,
+                                          .except = except,
+                                          .n_except = n_left};
     struct lathe_claim claim;
     enum lathe_verdict verdict;
     lathe_patience_suspend(true);
-    bool youngest = atomic_load(&agent->n_taken) % YOUNGEST_EVERY == YOUNGEST_EVERY - 1;
-    int r = lathe_state_claim_next(flow->state, job_id,
-                                   youngest ? LATHE_YOUNGEST_FIRST : LATHE_OLDEST_FIRST,
-                                   flow->owner, flow->lease_ttl_ms, &verdict, &claim, err);
+    int r = lathe_state_claim_next(flow->state, &wish, flow->owner, flow->lease_ttl_ms, &verdict,
+                                   &claim, err);
     lathe_patience_suspend(false);
     if (r < 0 || verdict != LATHE_GRANTED)
         return r < 0 ? r : 0;
     atomic_fetch_add(&agent->n_taken, 1);
-    return lathe_flow_unit(flow, &claim, err);
+    struct lathe_error why = {0};
+    r = lathe_flow_unit(flow, &claim, &why);
+    if (lathe_is_for_others(agent, r)) {
+        lathe_left_jobs_add(agent, claim.job_id, &why);
+        return 1;
+    }
+    if (r < 0 && err)
+        *err = why;
+    return r;
 }
 
 /* With no job named a sweep looks at all that are open: one worker of the fleet does it, and one of

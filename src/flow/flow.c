@@ -139,12 +139,15 @@ static bool is_permanent(const struct lathe_flow *flow, const struct lathe_error
 }
 
 /* Whether this worker is to blame, and another one may do better: its disk is full, a server does
- * not let it in, or it is older than the job. A host that has no other beside it fails the job
- * instead. */
+ * not let it in, it is older than the job, or it has no GPU that could do what the job requires. A
+ * host that has no other beside it fails the job instead. */
 static bool is_of_host(const struct lathe_flow *flow, const struct lathe_error *why)
 {
     if (flow->only_host)
         return false;
+    if (why->code == -ENODEV &&
+        (why->fault == LATHE_FAULT_CONFIG || why->fault == LATHE_FAULT_RESOURCE))
+        return !lathe_state_is_of_one_host(flow->state);
     return why->code == -ENOSPC || why->code == -EDQUOT || why->code == -EPROTONOSUPPORT ||
            (why->by_port && (why->fault == LATHE_FAULT_CONFIG || lathe_patience_is_for(why)));
 }

@@ -278,6 +278,7 @@ int lathe_flow_run_placed(struct lathe_flow *flow, const struct lathe_flow_job *
     struct chunk_run run = {.flow = flow, .fj = fj, .claim = claim, .fallbacks = json_array()};
     run.attempts.request = &request;
     run.attempts.mix = fj->job.mix;
+    run.attempts.waits = lathe_state_is_of_one_host(flow->state);
     run.attempts.chunks_left = fj->plan.n_chunks - claim->what.index;
     int r = run.fallbacks ? 0 : lathe_error_nomem(err);
     if (r == 0 && fj->job.mix == LATHE_MIX_NEVER && request.encoder != LATHE_ENCODER_SOFTWARE) {

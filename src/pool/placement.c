@@ -213,11 +213,11 @@ static int tell_why_none(const struct lathe_placement *p, const struct lathe_att
     for (unsigned i = 0; i < p->n_devices && !why[0]; i++)
         if (p->use[i].health.until_us)
             why = p->use[i].health.reason;
-    lathe_error_set(err, -EIO, LATHE_FAULT_RESOURCE,
+    lathe_error_set(err, -ENODEV, LATHE_FAULT_RESOURCE,
                     "a GPU is required, and none is in service after failures: %.220s", why);
     lathe_error_hint(err, "it is tried again by itself; lathe retry once lathe probe shows that "
                           "it works");
-    return -EIO;
+    return -ENODEV;
 }
 
 int lathe_placement_take(struct lathe_placement *p, struct lathe_attempts *attempts,

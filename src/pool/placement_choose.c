@@ -84,6 +84,20 @@ static void look_at(struct lathe_placement *p, unsigned device,
     }
 }
 
+/* A device could do it, which is left alone for the first time since it worked. */
+static bool is_worth_waiting(const struct lathe_placement *p, const struct lathe_attempts *attempts)
+{
+    for (unsigned i = 0; attempts->waits && i < p->n_devices; i++) {
+        const struct lathe_placement_use *use = &p->use[i];
+        struct lathe_ladder_choice ideal;
+        ask(p, i, attempts, 0, &ideal);
+        if (!use->is_gone && use->health.until_us && use->health.quarantines <= 1 &&
+            rank_of(p, i, attempts, &ideal) < RANK_DECODES)
+            return true;
+    }
+    return false;
+}
+
 /* The best candidate with room; other families than the best one's only if they may be mixed. */
 static int with_room(const struct lathe_placement *p, const struct survey *s, bool mix)
 {
@@ -171,7 +185,7 @@ enum lathe_placement_answer lathe_placement_choose(struct lathe_placement *p,
         return LATHE_PLACE_FOUND;
     }
     if (attempts->request->wish == LATHE_HW_REQUIRE)
-        return LATHE_PLACE_NONE;
+        return is_worth_waiting(p, attempts) ? LATHE_PLACE_WAIT : LATHE_PLACE_NONE;
     if (!software)
         return LATHE_PLACE_WAIT;
     fill(p, &s, s.best, ret); /* -1, or one that decodes */

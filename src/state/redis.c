@@ -159,14 +159,18 @@ static int claim(void *priv, const char *job_id, uint32_t unit, const char *owne
     return r < 0 ? r : read_claim(reply, job_id, ret, ret_claim, ret_wait_ms, err);
 }
 
-static int claim_next(void *priv, const char *job_id, enum lathe_claim_order order,
-                      const char *owner, int ttl_ms, enum lathe_verdict *ret,
-                      struct lathe_claim *ret_claim, struct lathe_error *err)
+static int claim_next(void *priv, const struct lathe_claim_wish *wish, const char *owner,
+                      int ttl_ms, enum lathe_verdict *ret, struct lathe_claim *ret_claim,
+                      struct lathe_error *err)
 {
     _cleanup_reply_ redisReply *reply = NULL;
-    int r = redis_run(priv, SCRIPT_claim_next, &reply, err, "ssis", job_id ? job_id : "", owner,
-                      (int64_t)ttl_ms, order == LATHE_YOUNGEST_FIRST ? "youngest" : "oldest");
-    return r < 0 ? r : read_claim(reply, job_id ? job_id : "", ret, ret_claim, NULL, err);
+    _cleanup_free_ char *except = lathe_state_except_json(wish);
+    const char *job_id = wish->job_id ? wish->job_id : "";
+    if (!except)
+        return lathe_error_nomem(err);
+    int r = redis_run(priv, SCRIPT_claim_next, &reply, err, "ssiss", job_id, owner, (int64_t)ttl_ms,
+                      wish->order == LATHE_YOUNGEST_FIRST ? "youngest" : "oldest", except);
+    return r < 0 ? r : read_claim(reply, job_id, ret, ret_claim, NULL, err);
 }
 
 static int renew(void *priv, const char *job_id, uint32_t unit, uint64_t fence, int ttl_ms,

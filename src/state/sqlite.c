@@ -87,6 +87,8 @@ static const char create_schema[] =
 #define NEXT_EXPIRED                                                                               \
     "SELECT " UNIT_COLUMNS " FROM units INDEXED BY units_leased WHERE state=2 AND kind<=2"         \
     " AND NOT " IS_LIVE
+#define NOT_EXCEPTED                                                                               \
+    " AND job NOT IN (SELECT n FROM jobs WHERE id IN (SELECT value FROM json_each(?3)))"
 #define IN_ORDER " ORDER BY priority DESC, job, unit LIMIT 1"
 
 #define VIEW_COLUMNS                                                                               \
@@ -105,12 +107,12 @@ static const char *const statements[S_COUNT] = {
                   " chunk_prefix, first_chunk, replan IS NOT NULL FROM jobs WHERE id=?1",
     [S_GET_JOB_ID] = "SELECT id FROM jobs WHERE n=?1",
     [S_GET_UNIT] = "SELECT " UNIT_COLUMNS " FROM units WHERE job=?3 AND unit=?4",
-    [S_NEXT_OPEN] = NEXT_OPEN IN_ORDER,
+    [S_NEXT_OPEN] = NEXT_OPEN NOT_EXCEPTED IN_ORDER,
     [S_NEXT_OPEN_OF_JOB] = NEXT_OPEN " AND priority=?3 AND job=?4" IN_ORDER,
-    [S_NEXT_EXPIRED] = NEXT_EXPIRED IN_ORDER,
+    [S_NEXT_EXPIRED] = NEXT_EXPIRED NOT_EXCEPTED IN_ORDER,
     [S_NEXT_EXPIRED_OF_JOB] = NEXT_EXPIRED " AND priority=?3 AND job=?4" IN_ORDER,
-    [S_YOUNGEST_OPEN] = NEXT_OPEN " AND priority=?3 ORDER BY job DESC LIMIT 1",
-    [S_YOUNGEST_EXPIRED] = NEXT_EXPIRED " AND priority=?3 ORDER BY job DESC LIMIT 1",
+    [S_YOUNGEST_OPEN] = NEXT_OPEN NOT_EXCEPTED " AND priority=?4 ORDER BY job DESC LIMIT 1",
+    [S_YOUNGEST_EXPIRED] = NEXT_EXPIRED NOT_EXCEPTED " AND priority=?4 ORDER BY job DESC LIMIT 1",
     /* Queued (0) is a job only until its units are there, whatever becomes of its split. */
     [S_SET_STATUS] = "UPDATE jobs SET status=?2, updated_us=?3 WHERE n=?1 AND status<>?2"
                      " AND (?2<>0 OR is_planned=0)",
@@ -207,6 +209,7 @@ static void state_close(void *priv)
 const struct lathe_state_driver lathe_state_sqlite = {
     .name = "sqlite",
     .priv_size = sizeof(struct lathe_db),
+    .is_of_one_host = true,
     .open = state_open,
     .close = state_close,
     .create = state_create,

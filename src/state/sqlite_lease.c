@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "drivers.h"
 #include "lathe/base.h"
 #include "sqlite_state.h"
 
@@ -174,9 +175,10 @@ static bool comes_before(const struct unit_row *a, const struct unit_row *b)
     return a->job != b->job ? a->job < b->job : a->unit < b->unit;
 }
 
-/* The first unit that is open or whose lease has expired; 0 when there is none. */
-static int find_first(struct lathe_db *db, const struct job_row *job, struct unit_row *ret,
-                      struct lathe_error *err)
+/* The first unit that is open or whose lease has expired, of this job, or of any but those in the
+ * JSON list `except`; 0 when there is none. */
+static int find_first(struct lathe_db *db, const struct job_row *job, const char *except,
+                      struct unit_row *ret, struct lathe_error *err)
 {
     int64_t now_us = lathe_clock_monotonic_us();
     struct unit_row found[2];
@@ -188,8 +190,8 @@ static int find_first(struct lathe_db *db, const struct job_row *job, struct uni
             r = lathe_db_query(db, err, i ? S_NEXT_EXPIRED_OF_JOB : S_NEXT_OPEN_OF_JOB, &row,
                                "siii", db->presence.boot_id, now_us, job->priority, job->n);
         else
-            r = lathe_db_query(db, err, i ? S_NEXT_EXPIRED : S_NEXT_OPEN, &row, "si",
-                               db->presence.boot_id, now_us);
+            r = lathe_db_query(db, err, i ? S_NEXT_EXPIRED : S_NEXT_OPEN, &row, "sis",
+                               db->presence.boot_id, now_us, except);
         if (r < 0)
             return r;
         exists[i] = r == 1;
@@ -204,17 +206,18 @@ static int find_first(struct lathe_db *db, const struct job_row *job, struct uni
 }
 
 /* The first unit of the youngest job that has one, among those of the highest priority. */
-static int find_of_youngest(struct lathe_db *db, struct unit_row *ret, struct lathe_error *err)
+static int find_of_youngest(struct lathe_db *db, const char *except, struct unit_row *ret,
+                            struct lathe_error *err)
 {
     struct unit_row unit;
-    int r = find_first(db, NULL, &unit, err);
+    int r = find_first(db, NULL, except, &unit, err);
     if (r <= 0)
         return r;
     struct job_row youngest = {.n = unit.job, .priority = unit.priority};
     for (int i = 0; i < 2; i++) {
         sqlite3_stmt *row;
-        r = lathe_db_query(db, err, i ? S_YOUNGEST_EXPIRED : S_YOUNGEST_OPEN, &row, "sii",
-                           db->presence.boot_id, lathe_clock_monotonic_us(), unit.priority);
+        r = lathe_db_query(db, err, i ? S_YOUNGEST_EXPIRED : S_YOUNGEST_OPEN, &row, "sisi",
+                           db->presence.boot_id, lathe_clock_monotonic_us(), except, unit.priority);
         if (r < 0)
             return r;
         if (r == 0)
@@ -223,31 +226,27 @@ static int find_of_youngest(struct lathe_db *db, struct unit_row *ret, struct la
         if (unit.job > youngest.n)
             youngest.n = unit.job;
     }
-    return find_first(db, &youngest, ret, err);
+    return find_first(db, &youngest, except, ret, err);
 }
 
-static int find_next(struct lathe_db *db, const struct job_row *job, enum lathe_claim_order order,
-                     struct unit_row *ret, struct lathe_error *err)
-{
-    return !job && order == LATHE_YOUNGEST_FIRST ? find_of_youngest(db, ret, err)
-                                                 : find_first(db, job, ret, err);
-}
-
-static int claim_next_in(struct lathe_db *db, const char *job_id, enum lathe_claim_order order,
-                         const struct lease_request *request, enum lathe_verdict *ret,
-                         struct lathe_claim *ret_claim, struct lathe_error *err)
+static int claim_next_in(struct lathe_db *db, const struct lathe_claim_wish *wish,
+                         const char *except, const struct lease_request *request,
+                         enum lathe_verdict *ret, struct lathe_claim *ret_claim,
+                         struct lathe_error *err)
 {
     *ret = LATHE_WAIT;
     struct job_row wanted;
-    if (job_id) {
-        int r = find_job(db, job_id, &wanted, err);
+    if (wish->job_id) {
+        int r = find_job(db, wish->job_id, &wanted, err);
         if (r <= 0)
             return r;
     }
+    const bool youngest = !wish->job_id && wish->order == LATHE_YOUNGEST_FIRST;
     /* Each turn but the last fails a job, so this ends. */
     for (;;) {
         struct unit_row unit;
-        int r = find_next(db, job_id ? &wanted : NULL, order, &unit, err);
+        int r = youngest ? find_of_youngest(db, except, &unit, err)
+                         : find_first(db, wish->job_id ? &wanted : NULL, except, &unit, err);
         if (r <= 0)
             return r;
         sqlite3_stmt *row;
@@ -274,25 +273,28 @@ static int claim_next_in(struct lathe_db *db, const char *job_id, enum lathe_cla
     }
 }
 
-int state_claim_next(void *priv, const char *job_id, enum lathe_claim_order order,
-                     const char *owner, int ttl_ms, enum lathe_verdict *ret,
-                     struct lathe_claim *ret_claim, struct lathe_error *err)
+int state_claim_next(void *priv, const struct lathe_claim_wish *wish, const char *owner, int ttl_ms,
+                     enum lathe_verdict *ret, struct lathe_claim *ret_claim,
+                     struct lathe_error *err)
 {
     struct lathe_db *db = priv;
     struct lease_request request = {owner, ttl_ms};
+    _cleanup_free_ char *except = lathe_state_except_json(wish);
+    if (!except)
+        return lathe_error_nomem(err);
     /* A look without the write lock first, so that idle workers do not hold up the busy ones. */
     int r = lathe_db_begin(db, LATHE_DB_READ, err);
     if (r < 0)
         return r;
     struct unit_row unit;
-    r = lathe_db_end(db, find_first(db, NULL, &unit, err), err);
+    r = lathe_db_end(db, find_first(db, NULL, except, &unit, err), err);
     *ret = LATHE_WAIT;
     if (r <= 0)
         return r;
     r = lathe_db_begin(db, LATHE_DB_FAST, err);
     if (r < 0)
         return r;
-    r = lathe_db_end(db, claim_next_in(db, job_id, order, &request, ret, ret_claim, err), err);
+    r = lathe_db_end(db, claim_next_in(db, wish, except, &request, ret, ret_claim, err), err);
     return r < 0 ? r : 0;
 }
 

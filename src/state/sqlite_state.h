@@ -158,9 +158,9 @@ int state_claim_split(void *priv, const char *job_id, const char *owner, int ttl
 int state_claim(void *priv, const char *job_id, uint32_t unit, const char *owner, int ttl_ms,
                 enum lathe_verdict *ret, struct lathe_claim *ret_claim, int *ret_wait_ms,
                 struct lathe_error *err);
-int state_claim_next(void *priv, const char *job_id, enum lathe_claim_order order,
-                     const char *owner, int ttl_ms, enum lathe_verdict *ret,
-                     struct lathe_claim *ret_claim, struct lathe_error *err);
+int state_claim_next(void *priv, const struct lathe_claim_wish *wish, const char *owner, int ttl_ms,
+                     enum lathe_verdict *ret, struct lathe_claim *ret_claim,
+                     struct lathe_error *err);
 int state_merge_claim(void *priv, const char *job_id, const char *owner, int ttl_ms,
                       enum lathe_verdict *ret, uint64_t *ret_fence, struct lathe_done **ret_done,
                       size_t *ret_count, int *ret_wait_ms, struct lathe_error *err);

@@ -246,21 +246,44 @@ int lathe_state_claim(struct lathe_state *st, const char *job_id, uint32_t unit,
     return 0;
 }
 
-int lathe_state_claim_next(struct lathe_state *st, const char *job_id, enum lathe_claim_order order,
+bool lathe_state_is_of_one_host(const struct lathe_state *st)
+{
+    return st->driver->is_of_one_host;
+}
+
+int lathe_state_claim_next(struct lathe_state *st, const struct lathe_claim_wish *wish,
                            const char *owner, int ttl_ms, enum lathe_verdict *ret,
                            struct lathe_claim *ret_claim, struct lathe_error *err)
 {
-    if (check_lease(job_id, owner, ttl_ms, err) < 0)
+    if (check_lease(wish->job_id, owner, ttl_ms, err) < 0)
         return -EINVAL;
+    if (wish->n_except > LATHE_CLAIM_EXCEPT_MAX)
+        return lathe_state_bad_argument(err, "too many jobs are excepted");
+    for (size_t i = 0; i < wish->n_except; i++)
+        if (lathe_state_check_id(wish->except[i], err) < 0)
+            return -EINVAL;
     enum lathe_verdict verdict = LATHE_WAIT;
     struct lathe_claim claim = {0};
-    int r = CALL(claim_next, job_id, order, owner, ttl_ms, &verdict, &claim, err);
+    int r = CALL(claim_next, wish, owner, ttl_ms, &verdict, &claim, err);
     if (r < 0)
         return r;
     *ret = verdict;
     if (verdict == LATHE_GRANTED)
         *ret_claim = claim;
     return 0;
+}
+
+char *lathe_state_except_json(const struct lathe_claim_wish *wish)
+{
+    json_t *ids = json_array();
+    for (size_t i = 0; ids && !wish->job_id && i < wish->n_except; i++)
+        if (json_array_append_new(ids, json_string(wish->except[i])) < 0) {
+            json_decref(ids);
+            ids = NULL;
+        }
+    char *text = ids ? json_dumps(ids, JSON_COMPACT) : NULL;
+    json_decref(ids);
+    return text;
 }
 
 int lathe_state_renew(struct lathe_state *st, const char *job_id, uint32_t unit, uint64_t fence,

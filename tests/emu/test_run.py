@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import emu
 import sources
@@ -134,17 +135,41 @@ def resolution_change(profile):
 
 
 def required(profile, point):
-    """Nothing but a GPU will do, and each encoder fails to open: the failure says what was tried."""
+    """Nothing but a GPU will do, and each encoder fails to open: the device gets the time to come
+    back, is tried anew, and the failure says what was tried and what that found."""
     def test(box):
         family = FAMILIES[profile]
         _, report = run(box, profile, box.sources["h2648.mp4"], "--encoder", family,
-                        plan=f"fault {point} do=fail code=20", code=1)
+                        plan=f"fault {point} do=fail code=20", code=78)
         assert report["status"] == "failed", report
-        assert family in report["error"]["what"] or "GPU" in report["error"]["what"], report
+        assert f"{family} is required to encode: encoding of h264" in report["error"]["what"], report
         found = report["fallbacks"]
         assert len(found) >= 2 and all(f["reason"] and f["verdict"] for f in found), found
         assert {f["to"]["encoder"] for f in found} == {family}, "software was not allowed"
     return f"{profile} required and failing", test
+
+
+def required_back(profile, point):
+    """The device is lost in the middle of a job that no other can do, and comes back."""
+    def test(box):
+        family = FAMILIES[profile]
+        gone, back = box.path("gone"), box.path("back")
+        plan = (f"fault {point} from=30 times=1 do=lost touch={gone}\n"
+                f"fault device.open do=lost when={gone} until={back}")
+
+        def come_back():
+            while not gone.exists():
+                time.sleep(0.2)
+            time.sleep(3)
+            back.touch()
+
+        threading.Thread(target=come_back, daemon=True).start()
+        source = box.sources["h2648.mp4"]
+        _, report = run(box, profile, source, "--encoder", family, plan=plan)
+        check(source, report)
+        assert {c["encoder"] for c in report["chunks"]} == {f"h264_{family}"}, report["chunks"]
+        assert report["hardware"]["devices"][0]["failures"] > 0, "it was not lost"
+    return f"{profile} required, lost and back", test
 
 
 RATED, LADDER = ("272p:600k",), ("272p:600k", "180p:400k", "144p:300k")
@@ -157,7 +182,8 @@ TESTS += [full_pipeline(profile, codec, bits, renditions, ("--quality", "26"))
 TESTS += [bitrate(profile, codec, kbps) for codec, kbps in (("h264", 700), ("hevc", 500))
           for profile in FAMILIES]
 TESTS += [resolution_change(profile) for profile in FAMILIES]
-TESTS += [required("ada", "nvenc.open"), required("intel-nonfree", "va.encode")]
+TESTS += [required("ada", "nvenc.open"), required("intel-nonfree", "va.encode"),
+          required_back("ada", "nvenc.encode"), required_back("intel-nonfree", "va.encode")]
 
 
 def generate(folder):

@@ -53,10 +53,10 @@ def until(what, condition, seconds=DEADLINE_S):
 class Worker:
     """A running lathe-worker."""
 
-    def __init__(self, fleet, name, words, variables):
+    def __init__(self, fleet, name, command, variables):
         self.log_path = fleet.dir / f"{name}.log"
         self.log_file = self.log_path.open("w", encoding="utf-8")
-        self.process = subprocess.Popen([fleet.programs.worker, *words], stderr=self.log_file,
+        self.process = subprocess.Popen(command, stderr=self.log_file,
                                         stdin=subprocess.DEVNULL, env=fleet.environment(variables))
         self.pid = self.process.pid
 
@@ -134,9 +134,10 @@ class Fleet:
         env.update(variables or {})
         return env
 
-    def worker(self, *words, name=None, **variables):
+    def worker(self, *words, name=None, under=(), **variables):
+        """`under`: a command that runs the worker."""
         name = name or f"worker-{len(self.workers) + 1}"
-        self.workers.append(Worker(self, name, words, variables))
+        self.workers.append(Worker(self, name, [*under, self.programs.worker, *words], variables))
         return self.workers[-1]
 
     def lathe(self, *words, check=True):

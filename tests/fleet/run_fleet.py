@@ -17,13 +17,14 @@ import fleet
 import test_bytes
 import test_deaths
 import test_drain
+import test_mixed
 import test_outages
 import test_units
 import test_versions
 
 # Suites whose checks stop servers run alone, after the others.
 TOGETHER = {"bytes": test_bytes, "deaths": test_deaths, "units": test_units, "drain": test_drain,
-            "versions": test_versions}
+            "versions": test_versions, "mixed": test_mixed}
 ALONE = {"outages": test_outages}
 THREADS = 3
 

@@ -40,14 +40,18 @@ def on_servers(make):
     compare(make(fake=False))
 
 
-def embedded(make):
-    """Two workers of one host share its folder."""
-    fleet = make(fake=False)
+def embed(fleet):
+    """Its workers use the folder of one host in place of servers."""
     state = fleet.dir / "state"
     fleet.locations = {"LATHE_QUEUE_DRIVER": "sqlite", "LATHE_QUEUE_LOCATION": f"{state}/queue.db",
                        "LATHE_STATE_DRIVER": "sqlite", "LATHE_STATE_LOCATION": f"{state}/state.db",
                        "LATHE_STORE_DRIVER": "dir", "LATHE_STORE_LOCATION": f"{state}/store"}
     (state / "store").mkdir(parents=True)
+
+
+def embedded(make):
+    fleet = make(fake=False)
+    embed(fleet)
     compare(fleet)
 
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- id or '', owner, ttl_ms, 'oldest' or 'youngest': the first claimable unit by priority, age of the
--- job (in that order), number.
+-- id or '', owner, ttl_ms, 'oldest' or 'youngest', JSON list of ids: the first claimable unit by
+-- priority, age of the job (in that order), number, of any job but those in the list.
 -- Expired leases are moved to the claimable units first; each costs once, however many ask.
 local function find_expired()
     while true do
@@ -16,12 +16,27 @@ local function find_expired()
     end
 end
 
+local excepted, excepted_count = {}, 0
+for _, except in ipairs(cjson.decode(ARGV[5])) do
+    excepted[except] = true
+    excepted_count = excepted_count + 1
+end
+
+local function id_at(place) return string.match(place, ':(.*)$') end
+
+-- One of so many that they cannot all be excepted.
+local function first_allowed(places)
+    for _, place in ipairs(places) do
+        if not excepted[id_at(place)] then return place end
+    end
+end
+
 local function next_place()
-    local first = call('ZRANGE', 'lathe:ready', 0, 0)[1]
+    local first = first_allowed(call('ZRANGE', 'lathe:ready', 0, excepted_count))
     if not first or ARGV[4] ~= 'youngest' then return first end
     local priority = string.sub(first, 1, 10)
-    return call('ZREVRANGEBYLEX', 'lathe:ready', '(' .. priority .. ';', '[' .. priority, 'LIMIT', 0,
-        1)[1]
+    return first_allowed(call('ZREVRANGEBYLEX', 'lathe:ready', '(' .. priority .. ';',
+        '[' .. priority, 'LIMIT', 0, excepted_count + 1))
 end
 
 local function next_job()
@@ -29,7 +44,7 @@ local function next_job()
     while true do
         local place = next_place()
         if not place then return nil end
-        local job = load_job(string.match(place, ':(.*)$'))
+        local job = load_job(id_at(place))
         if job and job.place == place then return job end
         call('ZREM', 'lathe:ready', place) -- its hash was deleted by hand
         call('ZREM', 'lathe:open', place)
