@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "fleet.h"
@@ -79,7 +80,43 @@ static void print_renditions(const json_t *request)
            encoder ? encoder : "?");
 }
 
-static void print_job(const struct lathe_job_view *view)
+static bool has_device_of(const struct lathe_worker_view *worker, const char *encoder)
+{
+    json_t *record = worker->record ? json_loads(worker->record, 0, NULL) : NULL;
+    bool has = false;
+    size_t i;
+    json_t *device;
+    json_array_foreach (json_object_get(record, "devices"), i, device) {
+        const char *family = json_string_value(json_object_get(device, "family"));
+        const char *state = json_string_value(json_object_get(device, "state"));
+        bool is_meant = strcmp(encoder, "auto") == 0 || (family && strcmp(family, encoder) == 0);
+        has = has || (is_meant && state &&
+                      (strcmp(state, "in service") == 0 || strcmp(state, "busy") == 0));
+    }
+    json_decref(record);
+    return has;
+}
+
+/* The encoder (or "auto": any GPU) that an open job requires and no worker that lives has. NULL:
+ * it does not wait for that. Borrowed from `request`. */
+static const char *missing_encoder(struct lathe_fleet *fleet, const struct lathe_job_view *view,
+                                   const json_t *request)
+{
+    const char *hw = json_string_value(json_object_get(request, "hw"));
+    const char *encoder = json_string_value(json_object_get(request, "encoder"));
+    struct lathe_worker_view *workers = NULL;
+    size_t count = 0;
+    if (view->finished_us || fleet->door || !encoder || !hw || strcmp(hw, "require") != 0 ||
+        lathe_state_workers(fleet->flow.state, &workers, &count, NULL) < 0)
+        return NULL;
+    bool found = false;
+    for (size_t i = 0; i < count; i++)
+        found = found || has_device_of(&workers[i], encoder);
+    lathe_worker_views_free(workers, count);
+    return found ? NULL : encoder;
+}
+
+static void print_job(struct lathe_fleet *fleet, const struct lathe_job_view *view)
 {
     int64_t now_us = lathe_clock_wall_us();
     char age[32], took[32];
@@ -101,6 +138,12 @@ static void print_job(const struct lathe_job_view *view)
     }
     if (view->total_chunks)
         printf("  chunks    %u of %u done\n", view->completed_chunks, view->total_chunks);
+    const char *missing = missing_encoder(fleet, view, request);
+    if (missing)
+        printf("  waits     for a worker with %s: no worker that lives has one in service\n",
+               strcmp(missing, "auto") == 0    ? "a GPU"
+               : strcmp(missing, "nvenc") == 0 ? "an NVIDIA GPU (nvenc)"
+                                               : "an Intel or AMD GPU (vaapi)");
     if (view->replan)
         printf("  planned   a second time, because %s\n", view->replan);
     json_decref(job);
@@ -123,7 +166,7 @@ static int print(const struct lathe_settings *settings, struct lathe_fleet *flee
     int r = rows.list ? add_units(fleet, view->id, append_row, &rows, view->total_units, err)
                       : lathe_error_nomem(err);
     if (r == 0) {
-        print_job(view);
+        print_job(fleet, view);
         if (json_array_size(rows.list) > 0) {
             printf("\n");
             lathe_table_print(stdout, rows.list);
@@ -140,12 +183,14 @@ static int to_json(struct lathe_fleet *fleet, const struct lathe_job_view *view,
                    struct lathe_error *err)
 {
     json_t *job = lathe_job_json(view), *units = json_array();
+    const char *missing = missing_encoder(fleet, view, json_object_get(job, "request"));
     json_t *result = view->result ? json_loads(view->result, 0, NULL) : NULL;
     int r = job && units ? 0 : lathe_error_nomem(err);
     if (r == 0)
         r = add_units(fleet, view->id, append_json, units, view->total_units, err);
     if (r == 0 &&
         (json_object_set(job, "units", units) < 0 ||
+         json_object_set_new(job, "waits_for", missing ? json_string(missing) : json_null()) < 0 ||
          json_object_set_new(job, "result", result ? json_incref(result) : json_null()) < 0))
         r = lathe_error_nomem(err);
     json_decref(units);

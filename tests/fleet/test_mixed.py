@@ -32,11 +32,15 @@ def required(make):
     plain.wait_log(f"job {job} is left to other workers: nvenc is required to encode")
     other = fleet.submit(source, *SETTINGS)
     fleet.wait(other)
-    assert fleet.status(job)["status"] == "transcoding", fleet.status(job)["status"]
+    waiting = fleet.status(job)
+    assert waiting["status"] == "transcoding", waiting["status"]
+    assert waiting["waits_for"] == "nvenc", waiting["waits_for"]
+    assert "waits     for a worker with an NVIDIA GPU" in fleet.lathe("status", job).stdout
 
     gpu = gpu_worker(fleet)
     fleet.wait(job)
     state = fleet.status(job)
+    assert state["waits_for"] is None, state["waits_for"]
     assert sum(unit["failures"] for unit in state["units"]) == 0, state["units"]
     by = {c["encoder"] for c in state["result"]["chunks"]}
     assert by == {"h264_nvenc"}, by
