@@ -147,7 +147,7 @@ struct lathe_patience;
  * chunks would wait for one of ten thousand that was there before it. */
 enum lathe_claim_order { LATHE_OLDEST_FIRST, LATHE_YOUNGEST_FIRST };
 
-#define LATHE_CLAIM_EXCEPT_MAX 64u
+#define LATHE_CLAIM_EXCEPT_MAX 256u
 
 /* What a worker wants next; zero: whatever comes first. */
 struct lathe_claim_wish {

@@ -126,8 +126,9 @@ void lathe_turns_fill_sink(struct lathe_agent *agent);
 /* --- left_jobs.c --- */
 /* Whether a unit came back because this worker cannot serve its job, and another one may. */
 bool lathe_is_for_others(const struct lathe_agent *agent, int code);
-/* The job is passed over for a while; the reason is told the first time. */
-void lathe_left_jobs_add(struct lathe_agent *agent, const char *job_id,
+/* The job is passed over for a while; the reason is told the first time. False when too many are
+ * already: what comes next may be the same job again. */
+bool lathe_left_jobs_add(struct lathe_agent *agent, const char *job_id,
                          const struct lathe_error *why);
 /* Copies the ids of those that are passed over now; returns how many. */
 unsigned lathe_left_jobs_list(struct lathe_agent *agent,

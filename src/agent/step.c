@@ -108,10 +108,8 @@ static int serve_any_unit(struct lathe_agent *agent, const char *job_id, struct 
     atomic_fetch_add(&agent->n_taken, 1);
     struct lathe_error why = {0};
     r = lathe_flow_unit(flow, &claim, &why);
-    if (lathe_is_for_others(agent, r)) {
-        lathe_left_jobs_add(agent, claim.job_id, &why);
-        return 1;
-    }
+    if (lathe_is_for_others(agent, r))
+        return lathe_left_jobs_add(agent, claim.job_id, &why);
     if (r < 0 && err)
         *err = why;
     return r;
