@@ -17,9 +17,11 @@ local function find_expired()
 end
 
 local excepted, excepted_count = {}, 0
-for _, except in ipairs(cjson.decode(ARGV[5])) do
-    excepted[except] = true
-    excepted_count = excepted_count + 1
+if ARGV[5] ~= '[]' then -- nearly never
+    for _, except in ipairs(cjson.decode(ARGV[5])) do
+        excepted[except] = true
+        excepted_count = excepted_count + 1
+    end
 end
 
 local function id_at(place) return string.match(place, ':(.*)$') end
