@@ -60,8 +60,7 @@ struct lathe_queue_driver {
      * that the caller clears, 0 when none came, -ECANCELED when `cancel` (may be NULL) fired. */
     int (*take)(void *priv, enum lathe_topic topic, int timeout_ms, struct lathe_message *ret,
                 struct lathe_cancel *cancel, struct lathe_error *err);
-    /* Must provide. Whether take() would find a message now: 1 or 0. Cheap: asked ten times a second.
-     */
+    /* Must provide. Whether take() would find a message now: 1 or 0. Asked often, so cheap. */
     int (*waits)(void *priv, enum lathe_topic topic, struct lathe_error *err);
     /* Must provide. The message will not come back. A receipt that is no longer valid is success.
      */
