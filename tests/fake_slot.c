@@ -7,6 +7,7 @@
  *                        FAULT "gpu-…" is for orders with a GPU only, and may be a verdict
  *   LATHE_SLOT_FAKE_CHUNKS  chunks of the plan, 4 if unset
  *   LATHE_SLOT_FAKE_LAG     chunks that one does not wait for, 3 if unset
+ *   LATHE_SLOT_FAKE_CONTAINER  the name of what the source is, "fake" if unset
  *   LATHE_SLOT_FAKE_DIR  orders are written to "log" here; attempts that faulted are counted here
  */
 #include <errno.h>

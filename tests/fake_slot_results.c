@@ -52,7 +52,8 @@ json_t *fake_split(const struct lathe_order *order)
     lathe_plan_init(&plan);
     snprintf(plan.job_id, sizeof plan.job_id, "%s", order->job->id);
     strcpy(plan.source_identity, "1-fake");
-    strcpy(plan.container, "fake");
+    const char *container = getenv("LATHE_SLOT_FAKE_CONTAINER");
+    snprintf(plan.container, sizeof plan.container, "%s", container ? container : "fake");
     strcpy(plan.video_codec, "fake");
     strcpy(plan.source_pix_fmt, "yuv420p");
     strcpy(plan.packets_container, "ts");

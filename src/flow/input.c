@@ -2,12 +2,14 @@
 /*
  * What a unit's slot reads: the packets that were cut for it, fetched for this attempt alone; or
  * the source, where nothing was cut: with a store whose objects are files, for a plan in one chunk,
- * or where the cutter said that the source is cheaper.
+ * or where the cutter said that the source is cheaper; or where it is at hand and as good.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "flow.h"
+
+#define SOURCE_NAME "source"
 
 int lathe_chunks_from_name(const char *name, enum lathe_chunks *ret)
 {
@@ -40,7 +42,8 @@ int lathe_flow_source(struct lathe_flow *flow, struct lathe_flow_job *fj, struct
     if (fj->job.parts)
         return lathe_flow_join(flow, fj, err);
     if (!fj->job.source_is_local)
-        return lathe_flow_fetch(flow, fj->job.source_key, fj->dir, "source", &fj->source_path, err);
+        return lathe_flow_fetch(flow, fj->job.source_key, fj->dir, SOURCE_NAME, &fj->source_path,
+                                err);
     fj->source_path = strdup(fj->job.source_key);
     return fj->source_path ? 0 : lathe_error_nomem(err);
 }
@@ -104,6 +107,18 @@ static int fetch_packets(struct lathe_flow *flow, struct lathe_flow_job *fj,
     return r;
 }
 
+/* This worker has cut the source, so it has it all, and any picture of it is found by the
+ * container's table: fetching the same packets would be in vain. What the slot makes is the same
+ * from both. */
+static bool is_at_hand(const struct lathe_flow_job *fj, const struct lathe_claim *claim)
+{
+    if (claim->what.kind == LATHE_UNIT_AUDIO || fj->job.parts ||
+        strncmp(fj->plan.container, "mov,", 4) != 0)
+        return false;
+    _cleanup_free_ char *path = lathe_format("%s/" SOURCE_NAME, fj->dir);
+    return path && access(path, R_OK) == 0;
+}
+
 int lathe_flow_take_input(struct lathe_flow *flow, struct lathe_flow_job *fj,
                           const struct lathe_claim *claim, struct lathe_order *order,
                           struct lathe_error *err)
@@ -112,7 +127,8 @@ int lathe_flow_take_input(struct lathe_flow *flow, struct lathe_flow_job *fj,
     order->plan_path = strdup(fj->plan_path);
     if (!order->plan_path)
         return lathe_error_nomem(err);
-    if (lathe_flow_is_cut(flow, fj) && lathe_flow_needs_object(&fj->plan, &claim->what))
+    if (lathe_flow_is_cut(flow, fj) && lathe_flow_needs_object(&fj->plan, &claim->what) &&
+        !is_at_hand(fj, claim))
         r = fetch_packets(flow, fj, claim, order, err);
     if (r < 0 && r != -ENOENT)
         return r;

@@ -3,6 +3,7 @@
  * From the source, or from what was cut of it. */
 #include <errno.h>
 
+#include "hash.h"
 #include "setup.h"
 #include "sound.h"
 #include "sound_packets.h"

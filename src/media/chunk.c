@@ -2,6 +2,7 @@
 /* The verbs that encode: a chunk for the result, a pilot only to learn its size. */
 #include <errno.h>
 
+#include "hash.h"
 #include "setup.h"
 #include "stretch.h"
 #include "task.h"

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hash.h"
 #include "packets.h"
 #include "reader.h"
 #include "setup.h"

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hash.h"
 #include "mux.h"
 #include "setup.h"
 #include "source.h"

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libavutil/mem.h>
-#include <libavutil/sha.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -261,37 +260,4 @@ void media_mux_close(struct media_mux *mux)
     if (mux->fd >= 0)
         close(mux->fd);
     mux->fd = -1;
-}
-
-int media_hash_file(const char *path, char ret_hex[65], uint64_t *ret_bytes,
-                    struct lathe_error *err)
-{
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    _cleanup_free_ struct AVSHA *sha = av_sha_alloc();
-    _cleanup_free_ uint8_t *buffer = malloc(IO_BUFFER_BYTES);
-    if (!sha || !buffer)
-        return lathe_error_nomem(err);
-    if (fd < 0)
-        return lathe_error_set(err, -errno, LATHE_FAULT_RESOURCE, "cannot read %s: %s", path,
-                               strerror(errno));
-    av_sha_init(sha, 256);
-    uint64_t total = 0;
-    for (;;) {
-        ssize_t n = read(fd, buffer, IO_BUFFER_BYTES);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return lathe_error_set(err, -errno, LATHE_FAULT_RESOURCE, "cannot read %s: %s", path,
-                                   strerror(errno));
-        if (n == 0)
-            break;
-        av_sha_update(sha, buffer, (size_t)n);
-        total += (uint64_t)n;
-    }
-    uint8_t digest[32];
-    av_sha_final(sha, digest);
-    for (int i = 0; i < 32; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
-    *ret_bytes = total;
-    return 0;
 }

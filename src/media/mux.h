@@ -44,8 +44,4 @@ int media_mux_end(struct media_mux *mux, struct lathe_error *err);
 /* Closes; the file stays (the caller removes it after a failure). */
 void media_mux_close(struct media_mux *mux);
 
-/* SHA-256 of a file as lower-case hex, and its size. */
-int media_hash_file(const char *path, char ret_hex[65], uint64_t *ret_bytes,
-                    struct lathe_error *err);
-
 #endif

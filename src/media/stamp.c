@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "hash.h"
 #include "mux.h"
 #include "setup.h"
 #include "source.h"

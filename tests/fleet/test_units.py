@@ -24,6 +24,24 @@ def spread(make):
     assert sum(done) == 16 and min(done) > 0, f"chunks by worker: {done}"
 
 
+def source_at_hand(make):
+    """The worker that has cut an MP4 reads its own chunks from it; others read what was cut."""
+    fleet = make()
+    settings = {"LATHE_SLOT_FAKE": "chunk:*:slow400", "LATHE_SLOT_FAKE_CHUNKS": "8",
+                "LATHE_SLOT_FAKE_LAG": "8", "LATHE_SLOTS": "1",
+                "LATHE_SLOT_FAKE_CONTAINER": "mov,mp4,m4a,3gp,3g2,mj2"}
+    workers = [fleet.worker(**settings) for _ in range(2)]
+    for worker in workers:
+        worker.wait_log(r"lathe-worker \S+ is ")
+    fleet.wait(fleet.submit())
+    orders = re.findall(r"^chunk \d+(.*)$", fleet.log.read_text(), re.M)
+    cutter, other = workers if "split: done" in workers[0].log() else workers[::-1]
+    done = [worker.log().count(": done; 25 frames") for worker in (cutter, other)]
+    assert min(done) > 0, f"chunks by worker: {done}"
+    from_packets = sum("from packets" in order for order in orders)
+    assert (len(orders) - from_packets, from_packets) == tuple(done), (orders, done)
+
+
 def long_chunk(make):
     """A chunk that takes longer than max.poll.interval.ms: one delivery, one completion."""
     fleet = make()
@@ -172,6 +190,7 @@ def cancelled(make):
 
 def checks():
     yield "16 chunks on four workers: all encode", spread
+    yield "who has cut a source reads it where it is", source_at_hand
     yield "a chunk longer than max.poll.interval.ms is done once", long_chunk
     yield "an urgent job overtakes a long one", urgent_first
     yield "a short job does not wait for a long one, which goes on", short_beside_long
