@@ -81,6 +81,7 @@ struct lathe_agent {
     pthread_cond_t changed;
     uint64_t generation; /* counts finished work, so that a sleeper misses none */
     int64_t changed_us;  /* when it was last counted */
+    bool has_scout;      /* see slots.c */
     bool ended, is_draining;
     unsigned n_alive; /* threads of slots */
     struct lathe_turns turns;

@@ -2,7 +2,8 @@
 /*
  * A thread for each slot, and the one that waits for them. Threads that find nothing to do sleep
  * until another one has finished something, with a slow poll for what no thread of this process can
- * announce (leases of others that ran out).
+ * announce (leases of others that ran out). In a daemon one of the sleepers, the scout, looks more
+ * often: another host may have finished what this one waits for.
  */
 #include <errno.h>
 #include <poll.h>
@@ -14,8 +15,7 @@
 
 #define THREADS_MAX 512
 #define IDLE_POLL_MS 1000
-/* What another host finishes nobody announces here, and it may be all that this one waits for. The
- * longer nothing happens here, the longer a look may wait: an eighth of that, within bounds. */
+/* The longer nothing happens here, the longer the scout's next look may wait: an eighth of that. */
 #define IDLE_POLL_MIN_MS 100
 #define IDLE_POLL_PART 8
 #define TURN_POLL_MS 200 /* how soon one sees that the end of another's chunk is near */
@@ -76,13 +76,28 @@ static uint64_t current_generation(struct lathe_agent *agent, bool *ret_over)
     return generation;
 }
 
-static int idle_poll_ms(struct lathe_agent *agent)
+/* Called with the lock held. */
+static int scout_ms(const struct lathe_agent *agent)
+{
+    int64_t ms = (lathe_clock_monotonic_us() - agent->changed_us) / 1000 / IDLE_POLL_PART;
+    return ms < IDLE_POLL_MIN_MS ? IDLE_POLL_MIN_MS : ms > IDLE_POLL_MS ? IDLE_POLL_MS : (int)ms;
+}
+
+/* There was nothing to do. One scout a process: were it all threads of all hosts, a large fleet
+ * that has little to do would keep its state busy. */
+static void sleep_idle(struct lathe_agent *agent, uint64_t generation)
 {
     pthread_mutex_lock(&agent->lock);
-    int64_t idle_ms = (lathe_clock_monotonic_us() - agent->changed_us) / 1000;
+    const bool is_scout = agent->options.is_daemon && !agent->has_scout;
+    const int ms = is_scout ? scout_ms(agent) : IDLE_POLL_MS;
+    agent->has_scout = agent->has_scout || is_scout;
     pthread_mutex_unlock(&agent->lock);
-    int64_t ms = idle_ms / IDLE_POLL_PART;
-    return ms < IDLE_POLL_MIN_MS ? IDLE_POLL_MIN_MS : ms > IDLE_POLL_MS ? IDLE_POLL_MS : (int)ms;
+    sleep_until_change(agent, generation, ms);
+    if (!is_scout)
+        return;
+    pthread_mutex_lock(&agent->lock);
+    agent->has_scout = false;
+    pthread_mutex_unlock(&agent->lock);
 }
 
 /* A child that cannot be killed still holds its share of the machine; of those on a GPU the
@@ -162,7 +177,7 @@ static void serve(struct slot_thread *me)
             lathe_backoff(6, agent->stop);
         }
         if (r == 0)
-            sleep_until_change(agent, generation, idle_poll_ms(agent));
+            sleep_idle(agent, generation);
     }
 }
 

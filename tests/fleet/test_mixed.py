@@ -5,7 +5,6 @@ import pathlib
 
 import fleet as fleets
 import test_bytes
-from fleet import until
 
 SETTINGS = ("-r", "180p:300k", "--chunk-seconds", "2")
 EMU = pathlib.Path(__file__).resolve().parent.parent / "emu" / "run"
